@@ -1,0 +1,282 @@
+"""Turns C into shared objects and one executable, through the store of built files.
+
+It knows compilers, flags and the harness's own sources; what a subject is, the catalogue knows.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from allocator import artifacts
+from allocator.description import Description
+from allocator.subject import SubjectError
+
+HARNESS = Path(__file__).resolve().parent / "harness"
+# The oldest C library that the built files run on; named, so that the host's does not decide.
+TARGET = ("-target", "x86_64-linux-gnu.2.31")
+# Compiled into a subject's library, or standing in for libFuzzer: never part of the executor.
+NOT_EXECUTOR = frozenset({"bind.c", "doors.c", "memlib.c", "cov_stub.c"})
+# The malloc lab's headers, for an mm.c that comes without them; looked through last.
+MEMLIB = HARNESS.parent / "memlib"
+COMPILE_SECONDS = 300
+
+_COMMON = ("-g", "-fPIC", "-fno-sanitize=undefined", "-Werror=implicit-function-declaration")
+HARNESS_FLAGS = ("-O2", "-std=gnu17", "-Wall", "-Wextra", *_COMMON)
+# The allocator's own functions must not be taken for the library's, which a compiler believes to
+# know: it would turn a calloc made of malloc and memset into a call of itself.  Thread-local
+# variables become plain ones, so that a restart restores them: everything runs on one thread.
+SUBJECT_FLAGS = (
+    "-O2",
+    *_COMMON,
+    "-fvisibility=hidden",
+    *(
+        f"-fno-builtin-{name}"
+        for name in (
+            "malloc calloc realloc free aligned_alloc memalign posix_memalign valloc pvalloc "
+            "reallocarray malloc_usable_size strdup strndup"
+        ).split()
+    ),
+    "-D__thread=",
+    "-D_Thread_local=",
+)
+_LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
+COVERAGE_FLAGS = ("-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage=stack-depth")
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C compiler: `command` starts it, `identity` changes when it would build differently.
+
+    processor is the option for the x86-64-v2 instructions, which zig spells its own way.
+    """
+
+    command: tuple[str, ...]
+    identity: str
+    clang: bool
+    processor: str = "-march=x86-64-v2"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One source to compile, with all its flags, in the folder that relative flags mean."""
+
+    source: Path
+    flags: tuple[str, ...]
+    folder: Path
+
+
+def compiler() -> Compiler:
+    """The C compiler: $CC, else the clang that the ziglang package carries; SubjectError if none."""
+    return _compiler(os.environ.get("CC", "").strip())
+
+
+@functools.cache
+def _compiler(chosen: str) -> Compiler:
+    if chosen:
+        return _chosen_compiler(shlex.split(chosen))
+    found = importlib.util.find_spec("ziglang")
+    if not found or not found.origin:
+        raise SubjectError("no C compiler: install ziglang (make setup), or set CC")
+    zig = Path(found.origin).with_name("zig")
+    version = subprocess.run([zig, "version"], capture_output=True, text=True, check=False)
+    return Compiler((str(zig), "cc", *TARGET), f"zig {version.stdout.strip()}", True, "-mcpu=x86_64_v2")
+
+
+def _chosen_compiler(command: list[str]) -> Compiler:
+    program = shutil.which(command[0])
+    if not program:
+        raise SubjectError(f"CC={shlex.join(command)}: no such program: correct or unset CC")
+    version = subprocess.run(
+        [*command, "--version"], capture_output=True, text=True, check=False
+    ).stdout
+    status = os.stat(program)
+    identity = f"{shlex.join(command)} {version} {status.st_size} {status.st_mtime_ns}"
+    return Compiler(tuple(command), identity, clang="clang" in version or "zig" in version)
+
+
+def compile_object(unit: Unit) -> Path:
+    """The object file of one unit; SubjectError with the compiler's first complaint."""
+    tool = compiler()
+    recipe = {
+        "compiler": tool.identity,
+        "source": unit.source,
+        "content": artifacts.digest(unit.source),
+        "flags": unit.flags,
+        "folder": unit.folder,
+        "headers": {str(folder): _header_names(folder) for folder in _include_folders(unit)},
+    }
+
+    def produce(target: Path) -> list[Path]:
+        depfile = target.with_suffix(".d")
+        _run(
+            [*tool.command, *unit.flags, "-MMD", "-MF", str(depfile), "-c", str(unit.source)]
+            + ["-o", str(target)],
+            unit.folder,
+        )
+        return [unit.folder / name for name in dependencies(depfile.read_text())]
+
+    return artifacts.fetch(unit.source.stem, ".o", recipe, produce)
+
+
+def link(name: str, objects: Sequence[Path], flags: Sequence[str], suffix: str = ".so") -> Path:
+    """Links objects into a shared object (or, with suffix "", whatever `flags` make)."""
+    tool = compiler()
+    recipe = {
+        "compiler": tool.identity,
+        "objects": [artifacts.digest(path) for path in objects],
+        "flags": list(flags),
+    }
+
+    def produce(target: Path) -> list[Path]:
+        command = [*tool.command, *map(str, objects), *flags, "-o", str(target)]
+        _run(command, artifacts.directory())
+        return []
+
+    return artifacts.fetch(name, suffix, recipe, produce)
+
+
+def harness_flags() -> tuple[str, ...]:
+    """How our own C is compiled."""
+    return (*HARNESS_FLAGS, compiler().processor)
+
+
+def shared(
+    sources: Iterable[Path], name: str, flags: Sequence[str] = (), include: Iterable[Path] = ()
+) -> Path:
+    """A shared object of our own C, optimised, without coverage."""
+    folders = [f"-I{folder}" for folder in (HARNESS, *include)]
+    objects = [
+        compile_object(Unit(source, (*harness_flags(), *folders, *flags), source.parent))
+        for source in sources
+    ]
+    return link(name, objects, ["-shared", "-ldl", "-lpthread"])
+
+
+def executor_sources() -> list[Path]:
+    """The C files that make the executor, in a fixed order."""
+    return sorted(
+        path for path in HARNESS.glob("*.c") if path.name not in NOT_EXECUTOR | {"runner.c"}
+    )
+
+
+def harness_library() -> Path:
+    """The executor as a shared object, to be loaded into this process."""
+    return shared(executor_sources(), "executor")
+
+
+def runner() -> Path:
+    """The executor as a program, which the sandbox starts.
+
+    Its functions are hidden, lest they stand in for a subject's of the same name; only the
+    coverage stubs are to be seen.
+    """
+    sources = [*executor_sources(), HARNESS / "runner.c", HARNESS / "cov_stub.c"]
+    flags = (*harness_flags(), "-fvisibility=hidden", f"-I{HARNESS}")
+    objects = [compile_object(Unit(source, flags, HARNESS)) for source in sources]
+    return link("runner", objects, ["-rdynamic", "-ldl", "-lpthread"], suffix="")
+
+
+def subject_library(found: Description, face: Path, *, coverage: bool = False) -> Path:
+    """A subject's library: its sources, its adapter `face`, and the parts that bind it.
+
+    Coverage counters are compiled into the subject's own sources alone.
+    """
+    if coverage and found.sources and not compiler().clang:
+        raise SubjectError("coverage needs clang: unset CC to use the one that ziglang carries")
+    link_flags = [flag for flag in found.flags if flag.startswith(_LINK_PREFIXES)]
+    flags = subject_flags(found)
+    own = (*flags, *(COVERAGE_FLAGS if coverage else ()))
+    objects = [compile_object(Unit(source, own, found.folder)) for source in found.sources]
+    objects.append(compile_object(Unit(face, (*flags, "-w"), found.folder)))
+    objects += _binding(found)
+    # Without coverage functions, which another library brings, nothing may stay undefined.
+    whole = [] if coverage else ["-Wl,-z,defs"]
+    libraries = ["-lm", "-ldl", "-lpthread"]
+    return link(found.name, objects, ["-shared", "-Wl,-Bsymbolic", *whole, *link_flags, *libraries])
+
+
+def subject_flags(found: Description) -> tuple[str, ...]:
+    """How a described allocator's sources are compiled, coverage left out."""
+    own = [flag for flag in found.flags if not flag.startswith(_LINK_PREFIXES)]
+    folders = [f"-I{folder}" for folder in found.include]
+    return (*SUBJECT_FLAGS, f"-iquote{found.folder}", *folders, *own, f"-idirafter{MEMLIB}")
+
+
+def _binding(found: Description) -> list[Path]:
+    flags = (*SUBJECT_FLAGS, f"-I{HARNESS}")
+    headers = [folder / "memlib.h" for folder in (found.folder, *found.include)]
+    texts = [path.read_text(errors="replace") for path in headers if path.is_file()]
+    is_int = any(re.search(r"\bmem_sbrk\s*\(\s*int\b", text) for text in texts)
+    increment = ("-DMEMLIB_INCREMENT=int",) if is_int else ()
+    return [
+        compile_object(Unit(HARNESS / "bind.c", flags, HARNESS)),
+        compile_object(Unit(HARNESS / "memlib.c", (*flags, *increment), HARNESS)),
+    ]
+
+
+def coverage_stub() -> Path:
+    """Empty coverage functions; load RTLD_GLOBAL before a subject that was built with coverage.
+
+    Not beside libFuzzer, whose own functions must be met first.
+    """
+    return shared([HARNESS / "cov_stub.c"], "coverage_stub")
+
+
+def dependencies(depfile: str) -> list[str]:
+    """The file names in a make rule as compilers write it; the target is left out."""
+    text = depfile.replace("\\\n", " ").partition(": ")[2]
+    names = re.findall(r"(?:\\.|\$\$|[^\s\\])+", text)
+    return [re.sub(r"\\(.)", r"\1", name).replace("$$", "$") for name in names]
+
+
+def _include_folders(unit: Unit) -> list[Path]:
+    options = [flag for flag in unit.flags if flag.startswith("-I")]
+    return [unit.source.parent, *(unit.folder / option[2:] for option in options)]
+
+
+def _header_names(folder: Path) -> list[str]:
+    """A header that appears may take the place of another: so their names are part of the key."""
+    return sorted(path.name for path in folder.glob("*.h")) if folder.is_dir() else []
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMPILE_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SubjectError(f"the C compiler took over {COMPILE_SECONDS} s: {command[-1]}") from None
+    except OSError as error:
+        raise SubjectError(f"the C compiler does not start: {error}") from None
+    if done.returncode:
+        raise SubjectError(condense(done.stderr or done.stdout, done.returncode))
+
+
+def condense(output: str, status: int = 1) -> str:
+    """A compiler's or linker's complaints as one line: the first one, and how many more."""
+    errors = [line.strip() for line in output.splitlines() if re.search(r"\berror: ", line)]
+    errors = [line for line in errors if "too many errors" not in line]
+    if not errors:
+        undefined = [line.strip() for line in output.splitlines() if "undefined" in line]
+        errors = undefined or [line.strip() for line in output.splitlines() if line.strip()][:1]
+    if not errors:
+        return f"the C compiler ended with status {status} and said nothing"
+    first = errors[0].replace(str(Path.cwd()) + os.sep, "")
+    more = len(errors) - 1
+    return first + (f" (and {more} more error{'s' if more > 1 else ''})" if more else "")

@@ -1,0 +1,247 @@
+"""Runs traces on a subject, in this process or in the sandbox, with one interface.
+
+It makes observations and judges nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+from dataclasses import replace
+from pathlib import Path
+
+from allocator import build, sandbox
+from allocator.binding import Door, LoadError, has_symbol, load_global
+from allocator.region import WALK_CAPACITY, Region, capacity_for
+from allocator.sandbox import Child, ChildDied, ChildRefused
+from allocator.subject import Subject, SubjectError
+from models.observation import Observation, Outcome, Run, Seen
+from models.trace import Op, Trace
+
+CPU_LIMIT_MS = 200
+_CAPACITY = 1 << 14
+# A child that says nothing for this long beyond its CPU limit waits for something: it hangs.
+_SILENCE_SECONDS = 5.0
+
+
+class Executor:
+    """A subject ready to run traces; a context manager.
+
+    `region` holds the last trace and what it showed.  Not thread-safe.
+    """
+
+    def __init__(self, subject: Subject, decoder: Path | None = None, capacity: int = _CAPACITY):
+        self.subject = subject
+        self._decoder = decoder
+        self._open(capacity)
+
+    def _open(self, capacity: int) -> None:
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+    def _call(self, command: int, **operands: object) -> int:
+        """Carries out one command of sandbox.py; ends the run as the child's end says."""
+        raise NotImplementedError
+
+    def run(self, trace: Trace, *, check: str = "none", cpu_limit_ms: int = CPU_LIMIT_MS) -> Run:
+        """Runs a whole trace from a restored subject.
+
+        `check`: the subject's validity predicate is called "none" (never), at the "end", after
+        "each" operation.  The CPU limit is for the whole trace.
+        """
+        self._make_room(capacity_for(trace))
+        self.region.write_trace(trace, check, cpu_limit_ms)
+        self._call(sandbox.RUN)
+        return self.last_run()
+
+    def _make_room(self, capacity: int) -> None:
+        if capacity > self.region.capacity:
+            self._close()
+            self._open(1 << (capacity - 1).bit_length())
+
+    def search(self, seed: int, count: int, length: int, limits: bytes, *, check: str = "end",
+               cpu_limit_ms: int = CPU_LIMIT_MS) -> int:  # fmt: skip
+        """Runs random programs of `length` bytes from seeds seed, seed + 1, ... until one is
+        suspicious (last_run().suspicious), `count` at most; returns how many were run."""
+        self.region.write_request(0, 0, check, cpu_limit_ms)
+        return self._call(sandbox.SEARCH, seed=seed, count=count, length=length, limits=limits)
+
+    def last_trace(self) -> Trace:
+        """The trace that ran last."""
+        return replace(self.region.read_trace(), subject=self.subject.name)
+
+    def last_run(self) -> Run:
+        """What it showed."""
+        return self.region.read_run()
+
+    def layout(self) -> tuple[tuple[int, int, int], ...]:
+        """The subject's blocks as its own walk shows them: (address, size, used)."""
+        count = self._call(sandbox.WALK, length=WALK_CAPACITY)
+        return self.region.read_walk(min(count, WALK_CAPACITY))
+
+    def begin(self, store: int = 0, check: str = "none", cpu_limit_ms: int = CPU_LIMIT_MS) -> None:
+        """Restores the subject and starts a run that will be executed one operation at a time."""
+        self.region.write_request(self.region.capacity, store, check, cpu_limit_ms)
+        self._call(sandbox.BEGIN)
+
+    def step(self, op: Op) -> Observation:
+        """Executes one more operation; flag LEFT when the subject did not come back."""
+        index = self.region.done
+        if index >= self.region.capacity:
+            raise ValueError(f"a session holds {self.region.capacity} operations at most")
+        self.region.write_op(index, op)
+        self._call(sandbox.STEP)
+        return self.region.read_observation(index)
+
+    def end(self) -> Run:
+        """Ends a run of single steps: checks what lives."""
+        done = self.region.done
+        self._call(sandbox.END)
+        return replace(self.last_run(), observations=self.last_run().observations[:done])
+
+    def close(self) -> None:
+        """Gives back what was opened; harmless when repeated."""
+        self._close()
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class InProcess(Executor):
+    """Runs a subject in this process: fast, and only for code that does not scribble over us."""
+
+    def _open(self, capacity: int) -> None:
+        self.region = Region(capacity, self.subject.contract, self.subject.prebuilt is None)
+        if self.subject.coverage and not has_symbol("__sanitizer_cov_8bit_counters_init"):
+            load_global(str(build.coverage_stub()))
+        try:
+            self._door: Door | None = Door(self.subject.library, self.region.memory, self._decoder)
+        except LoadError as error:
+            raise SubjectError(f"{self.subject.name}: {error}") from None
+
+    def _close(self) -> None:
+        if self._door:
+            self._door.close()
+            self._door = None
+
+    def _call(self, command: int, **operands: object) -> int:
+        door = self._door
+        assert door, "the executor is closed"
+        if command == sandbox.SEARCH:
+            door.set_limits(operands["limits"])  # type: ignore[arg-type]
+            return door.search(operands["seed"], operands["count"], operands["length"])  # type: ignore[arg-type]
+        if command == sandbox.WALK:
+            return door.walk(self.region.walk_offset, WALK_CAPACITY)
+        calls = {sandbox.RUN: door.run, sandbox.BEGIN: door.begin, sandbox.STEP: door.step}
+        calls.get(command, door.end)()
+        return 1
+
+    def set_limits(self, limits: bytes) -> None:
+        """What the decoder may generate in run_bytes."""
+        assert self._door
+        self._door.set_limits(limits)
+
+    def run_bytes(self, data: bytes) -> bool:
+        """Decodes and runs one program (the hot path of coverage guidance): is it suspicious?"""
+        assert self._door
+        return self._door.run_bytes(data) != 0
+
+    def state_counters(self, size: int) -> int:
+        """Turns heap-state counters on: `size` of them, a power of two; returns their address."""
+        assert self._door
+        return self._door.count_states(size)
+
+
+class Sandboxed(Executor):
+    """Runs a subject in a child process, which is started again when it dies."""
+
+    def _open(self, capacity: int) -> None:
+        self._file = os.memfd_create("allocheck-region")
+        os.ftruncate(self._file, Region.size(capacity))
+        subject = self.subject
+        self.region = Region(capacity, subject.contract, subject.prebuilt is None, self._file)
+        self._child: Child | None = self._start()
+
+    def _start(self) -> Child:
+        try:
+            return Child(self.subject.library, self._file, self._decoder)
+        except ChildRefused:
+            self._file_close()
+            raise SubjectError(f"{self.subject.name}: {self.region.read_text()}") from None
+        except ChildDied as death:
+            self._file_close()
+            raise SubjectError(
+                f"{self.subject.name}: the sandbox ended while loading it (status {death.status})"
+            ) from None
+
+    def _file_close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _close(self) -> None:
+        if self._child:
+            self._child.close()
+            self._child = None
+        self._file_close()
+
+    def _call(self, command: int, **operands: object) -> int:
+        assert self._file >= 0, "the executor is closed"
+        if not self._child:
+            saved = bytes(self.region.memory[: self.region.walk_offset])
+            self._child = self._start()
+            self.region.restore(saved)
+        self._death: ChildDied | None = None
+        try:
+            return self._child.ask(command, self._patience(command, operands), **operands)  # type: ignore[arg-type]
+        except ChildDied as death:
+            self._death = death
+            self._child.close()
+            self._child = None
+            return 0
+
+    def _patience(self, command: int, operands: dict[str, object]) -> float:
+        if command == sandbox.SEARCH:
+            return _SILENCE_SECONDS + 0.05 * int(operands["count"])  # type: ignore[call-overload]
+        return _SILENCE_SECONDS + self.region.cpu_limit_ms / 1000
+
+    def last_run(self) -> Run:
+        """What the last trace showed; a child's death becomes the outcome of its run."""
+        run = super().last_run()
+        death = getattr(self, "_death", None)
+        return _ended_by(run, death) if death else run
+
+
+def _ended_by(run: Run, death: ChildDied) -> Run:
+    """The run that a dead child left behind, completed with what its end says."""
+    *before, last = run.observations or (Observation(),)
+    observations = (*before, replace(last, flags=last.flags | Seen.LEFT))
+    ended = replace(run, observations=observations, suspicious=True)
+    if death.status is None:
+        return replace(ended, outcome=Outcome.HANG)
+    if death.status >= 0:
+        return replace(ended, outcome=Outcome.EXIT, exit_status=death.status)
+    outcome = Outcome.ABORT if death.status == -signals.SIGABRT else Outcome.SIGNAL
+    return replace(ended, outcome=outcome, signal=-death.status)
+
+
+def open_executor(subject: Subject, sandbox: bool | None = None, decoder: Path | None = None,
+                  capacity: int = _CAPACITY) -> Executor:  # fmt: skip
+    """An executor on a subject: in the sandbox unless the subject is bundled, or as told.
+
+    Raises SubjectError when the subject cannot be loaded.
+    """
+    in_sandbox = not subject.bundled if sandbox is None else sandbox
+    return (Sandboxed if in_sandbox else InProcess)(subject, decoder, capacity)
+
+
+def run_fresh(subject: Subject, trace: Trace, *, check: str = "none",
+              cpu_limit_ms: int = CPU_LIMIT_MS) -> Run:  # fmt: skip
+    """Runs one trace in a process of its own: what a finding must survive."""
+    with Sandboxed(subject, None, max(64, capacity_for(trace))) as executor:
+        return executor.run(trace, check=check, cpu_limit_ms=cpu_limit_ms)

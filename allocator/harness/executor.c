@@ -1,0 +1,259 @@
+/* One run: restore, init, the operations, the check at the end, all under the guard.  What an
+ * operation does is in operations.c. */
+#include "executor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard.h"
+#include "operations.h"
+
+/* ---- a run ---- */
+
+static void check_invariant(struct executor *ex)
+{
+    struct run *run = ex->run;
+    if (!ex->subject->check || run->invariant[0])
+        return;
+    run->stage = STAGE_CALL;
+    const char *broken = ex->subject->check();
+    if (!broken)
+        return;
+    operation_note_damage(ex, DAMAGE_INVARIANT, NO_NAME);
+    strncpy(run->invariant, broken, sizeof run->invariant - 1);
+}
+
+static void begin(void *argument)
+{
+    struct executor *ex = argument;
+    struct run *run = ex->run;
+    run->stage = STAGE_RESTORE;
+    snapshot_restore(&ex->snapshot);
+    if (ex->dirty)
+        store_scrub(&ex->store);
+    ex->dirty = 1;
+    store_reset(&ex->store, run->store_size ? run->store_size : ex->config->default_store);
+    block_table_reset(&ex->table);
+    states_reset(&ex->states);
+    ex->was_denied = 0;
+    run->stage = STAGE_INIT;
+    if (ex->subject->init)
+        run->exit_status = ex->subject->init(ex->store.arena, ex->store.arena_size);
+}
+
+static void step(void *argument)
+{
+    struct executor *ex = argument;
+    struct run *run = ex->run;
+    const struct op *op = &ex->ops[run->done];
+    struct observation *seen = &ex->observations[run->done];
+    *seen = (struct observation){ 0 };
+    ex->store.seen = 0;
+    operation_run(ex, op, seen);
+    seen->granted = ex->store.granted;
+    if (ex->states.counters)
+        states_bump(&ex->states, op, seen, op->name == NO_NAME ? 0 : operation_requested(op),
+                    ex->table.live);
+    if (run->switches & RUN_CHECK_EACH)
+        check_invariant(ex);
+    run->done++;
+}
+
+static void end(void *argument)
+{
+    struct executor *ex = argument;
+    operation_verify_all(ex);
+    store_check_canaries(&ex->store);
+    if (ex->store.damaged)
+        operation_note_damage(ex, DAMAGE_OUTSIDE, NO_NAME)->offset = (uint64_t)ex->store.damaged;
+    if (ex->run->switches & (RUN_CHECK_END | RUN_CHECK_EACH))
+        check_invariant(ex);
+    ex->run->stage = STAGE_END;
+    ex->dirty = ex->run->suspicious != 0;
+}
+
+static void whole(void *argument)
+{
+    struct executor *ex = argument;
+    begin(ex);
+    if (ex->subject->init && ex->run->exit_status)
+        return;
+    while (ex->run->done < ex->run->op_count)
+        step(ex);
+    end(ex);
+}
+
+/* Runs a part under the guard and writes down how it ended. */
+static void guarded(struct executor *ex, void (*part)(void *), uint64_t limit_ms)
+{
+    struct run *run = ex->run;
+    struct departure departure = guard_call(part, ex, limit_ms);
+    if (departure.outcome == OUTCOME_FINISHED) {
+        if (run->stage == STAGE_INIT && run->exit_status)
+            departure.outcome = OUTCOME_INIT;
+    } else {
+        run->signal = departure.signal;
+        run->fault = departure.fault;
+        run->exit_status = departure.exit_status;
+        if (run->done < run->op_capacity && run->stage != STAGE_INIT)
+            ex->observations[run->done].flags |= SEEN_LEFT | ex->store.seen;
+        run->suspicious = 1;
+    }
+    run->outcome = departure.outcome;
+}
+
+static void clear_result(struct executor *ex)
+{
+    struct run *run = ex->run;
+    run->done = run->stage = run->outcome = run->damage_count = run->suspicious = 0;
+    run->signal = run->exit_status = 0;
+    run->fault = 0;
+    run->invariant[0] = 0;
+    ex->observations[0] = (struct observation){ 0 };
+}
+
+void executor_run(struct executor *ex)
+{
+    clear_result(ex);
+    guarded(ex, whole, ex->run->cpu_limit_ms);
+}
+
+void executor_begin(struct executor *ex)
+{
+    clear_result(ex);
+    guarded(ex, begin, ex->run->cpu_limit_ms);
+}
+
+void executor_step(struct executor *ex)
+{
+    guarded(ex, step, ex->run->cpu_limit_ms);
+}
+
+void executor_end(struct executor *ex)
+{
+    guarded(ex, end, ex->run->cpu_limit_ms);
+}
+
+/* ---- searching ---- */
+
+uint32_t executor_run_bytes(struct executor *ex, const struct decoder *decoder,
+                            const uint8_t *data, size_t size)
+{
+    struct run *run = ex->run;
+    run->op_count = (uint32_t)decoder->ops(data, size, ex->ops, run->op_capacity, decoder->limits);
+    run->store_size = decoder->store(data, size, decoder->limits);
+    executor_run(ex);
+    return run->suspicious;
+}
+
+static void random_bytes(uint8_t *out, size_t length, uint64_t seed)
+{
+    uint64_t state = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    for (size_t i = 0; i < length; i += 8) {
+        uint64_t x = state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+        x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+        x ^= x >> 31;
+        memcpy(out + i, &x, length - i < 8 ? length - i : 8);
+    }
+}
+
+uint64_t executor_search(struct executor *ex, const struct decoder *decoder, uint64_t seed,
+                         uint64_t count, size_t length)
+{
+    if (length > ex->program_capacity) {
+        free(ex->program);
+        ex->program = malloc(length);
+        ex->program_capacity = ex->program ? length : 0;
+    }
+    if (!ex->program)
+        return 0;
+    for (uint64_t i = 0; i < count; i++) {
+        random_bytes(ex->program, length, seed + i);
+        if (executor_run_bytes(ex, decoder, ex->program, length))
+            return i + 1;
+    }
+    return count;
+}
+
+/* ---- opening and closing ---- */
+
+static void subject_exit(void *context, int status)
+{
+    (void)context;
+    guard_exit(status);
+}
+
+static void locate(struct executor *ex)
+{
+    char *at = (char *)ex->run + REGION_HEADER;
+    size_t capacity = ex->run->op_capacity;
+    ex->ops = (struct op *)at;
+    ex->observations = (struct observation *)(at + capacity * sizeof(struct op));
+    ex->damages = (struct damage *)(ex->observations + capacity);
+}
+
+static const char *prepare(struct executor *ex)
+{
+    struct subject *subject = ex->subject;
+    struct store *store = &ex->store;
+    if (subject->version != SUBJECT_VERSION || ex->run->version != LAYOUT_VERSION)
+        return "built for another version of the executor: clear the build cache";
+    if (block_table_open(&ex->table, ex->run->op_capacity) || store_open(store, ex->config->arena))
+        return "no memory for the executor";
+    store->host.exit = subject_exit;
+    const char *problem = subject->bind ? subject->bind(&store->host) : NULL;
+    if (problem)
+        return problem;
+    if (!subject->malloc)
+        return "the subject has no malloc";
+    if (snapshot_add(&ex->snapshot, subject, (char *)subject->counters_start,
+                     (char *)subject->counters_end))
+        return "the subject's writable segments cannot be copied";
+    if (subject->inside && snapshot_add(&ex->snapshot, subject->inside, NULL, NULL))
+        return "the library's writable segments cannot be copied";
+    ex->run->memory_known = ex->config->memory_known;
+    ex->run->store_base = (uint64_t)store->base;
+    ex->run->arena_base = (uint64_t)store->arena;
+    ex->run->arena_size = store->arena_size;
+    return NULL;
+}
+
+struct executor *executor_open(struct run *region, struct subject *subject, const char **error)
+{
+    struct executor *ex = calloc(1, sizeof *ex);
+    *error = "no memory for the executor";
+    if (!ex)
+        return NULL;
+    ex->run = region;
+    ex->config = (const struct config *)(region + 1);
+    ex->subject = subject;
+    locate(ex);
+    *error = prepare(ex);
+    if (*error) {
+        free(ex);
+        return NULL;
+    }
+    guard_install();
+    return ex;
+}
+
+size_t executor_walk(struct executor *ex, struct heap_block *blocks, size_t capacity)
+{
+    return ex->subject->walk ? ex->subject->walk(blocks, capacity) : 0;
+}
+
+void executor_count_states(struct executor *ex, uint8_t *counters, size_t size)
+{
+    ex->states.counters = counters;
+    ex->states.mask = size - 1;
+}
+
+void executor_close(struct executor *ex)
+{
+    block_table_close(&ex->table);
+    store_close(&ex->store);
+    snapshot_free(&ex->snapshot);
+    free(ex->program);
+    free(ex);
+}

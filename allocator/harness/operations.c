@@ -1,0 +1,462 @@
+/* The operations on a subject, and the tripwire on what each shows.  Nothing here survives a crash
+ * by itself: executor.c runs it under the guard. */
+#include "operations.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "pattern.h"
+
+enum { ERRNO_UNTOUCHED = 0x5eed };
+#define ADDRESS_SPACE (UINT64_C(1) << 47)
+#define OVERFLOWED UINT64_MAX
+
+/* ---- noting ---- */
+
+struct damage *operation_note_damage(struct executor *ex, enum damage_kind kind, uint32_t name)
+{
+    static struct damage beyond_capacity;
+    struct run *run = ex->run;
+    run->suspicious = 1;
+    struct damage *damage = &beyond_capacity;
+    if (run->damage_count < DAMAGE_CAPACITY)
+        damage = &ex->damages[run->damage_count++];
+    *damage = (struct damage){ .op = run->done, .name = name, .kind = (uint8_t)kind };
+    return damage;
+}
+
+static void note_bytes(struct executor *ex, enum damage_kind kind, uint32_t name, uint64_t offset,
+                       uint8_t expected, uint8_t seen)
+{
+    struct block *block = &ex->table.blocks[name];
+    if (block->damaged & (1u << kind))
+        return;
+    block->damaged |= 1u << kind;
+    struct damage *damage = operation_note_damage(ex, kind, name);
+    damage->offset = offset;
+    damage->expected = expected;
+    damage->seen = seen;
+}
+
+static void trip_if(struct executor *ex, int suspicious)
+{
+    ex->run->suspicious |= (uint32_t)(suspicious != 0);
+}
+
+/* ---- touching blocks ---- */
+
+static void verify(struct executor *ex, uint32_t name, enum damage_kind kind)
+{
+    struct block *block = &ex->table.blocks[name];
+    if (!block->filled)
+        return;
+    ex->run->stage = STAGE_TOUCH;
+    const unsigned char *bytes = (const unsigned char *)block->address;
+    size_t wrong = pattern_check(bytes, block->filled, block->filled, block->seed);
+    if (wrong < block->filled)
+        note_bytes(ex, kind, name, wrong, pattern_byte(block->seed, wrong), bytes[wrong]);
+}
+
+static void verify_prefix(struct executor *ex, uint32_t name, const struct block *old)
+{
+    struct block *block = &ex->table.blocks[name];
+    size_t length = old->size < block->size ? old->size : block->size;
+    if (!old->filled || !block->filled)
+        return;
+    const unsigned char *bytes = (const unsigned char *)block->address;
+    size_t wrong = pattern_check(bytes, old->filled, length, old->seed);
+    if (wrong < length)
+        note_bytes(ex, DAMAGE_PREFIX, name, wrong, pattern_byte(old->seed, wrong), bytes[wrong]);
+}
+
+static void verify_zero(struct executor *ex, uint32_t name)
+{
+    struct block *block = &ex->table.blocks[name];
+    const unsigned char *bytes = (const unsigned char *)block->address;
+    size_t tail = block->size > PATTERN_WHOLE ? block->size - PATTERN_END : 0;
+    size_t head = tail ? PATTERN_END : block->size;
+    size_t wrong = first_other_byte(bytes, head, 0);
+    if (wrong == head && tail)
+        wrong = tail + first_other_byte(bytes + tail, PATTERN_END, 0);
+    if (wrong < block->size && block->filled)
+        note_bytes(ex, DAMAGE_ZEROED, name, wrong, 0, bytes[wrong]);
+}
+
+static void fill(struct executor *ex, uint32_t name)
+{
+    struct block *block = &ex->table.blocks[name];
+    if (!block->filled)
+        return;
+    block->seed = pattern_seed(name, block->generation++);
+    pattern_fill((unsigned char *)block->address, block->filled, block->seed);
+}
+
+/* ---- granting ---- */
+
+static int in_memory(const struct executor *ex, uint64_t address, uint64_t size)
+{
+    return store_contains(&ex->store, (const char *)address, size)
+           || snapshot_contains(&ex->snapshot, (const char *)address, size);
+}
+
+static uint64_t promised_alignment(const struct config *config, uint64_t size)
+{
+    if (config->alignment)
+        return config->alignment;
+    if (size >= 16)
+        return 16;
+    return size ? UINT64_C(1) << (63 - __builtin_clzll(size)) : 1;
+}
+
+/* The tripwire on an address that was granted. */
+static void watch_grant(struct executor *ex, const struct op *op, const struct observation *seen,
+                        uint64_t size)
+{
+    const struct config *config = ex->config;
+    uint64_t misaligned = seen->address & (promised_alignment(config, size) - 1);
+    if (op->kind >= OP_ALIGNED_ALLOC && op->kind <= OP_POSIX_MEMALIGN) {
+        if (op->first & (op->first - 1))
+            misaligned |= 1;
+        misaligned |= seen->address & (op->first - 1);
+        misaligned |= op->kind == OP_POSIX_MEMALIGN && op->first < sizeof(void *);
+    }
+    trip_if(ex, misaligned != 0);
+    trip_if(ex, size == OVERFLOWED || size > config->max_size || size > PTRDIFF_MAX);
+    trip_if(ex, seen->address + size > ADDRESS_SPACE || (seen->flags & SEEN_OUTSIDE));
+    trip_if(ex, ex->subject->usable_size && seen->usable < size);
+    trip_if(ex, !size && config->malloc_zero == MALLOC_ZERO_NULL);
+}
+
+/* Takes a granted block into the table: asks for its usable size, decides what may be written. */
+static void admit(struct executor *ex, const struct op *op, struct observation *seen,
+                  void *address, uint64_t size)
+{
+    struct block *block = &ex->table.blocks[op->name];
+    seen->address = (uint64_t)address;
+    if (ex->subject->usable_size)
+        seen->usable = ex->subject->usable_size(address);
+    *block = (struct block){ .address = (uint64_t)address, .size = size };
+    int outside = size && ex->config->memory_known && !in_memory(ex, block->address, size);
+    if (outside)
+        seen->flags |= SEEN_OUTSIDE;
+    if (!size || outside || size > ADDRESS_SPACE || block->address + size > ADDRESS_SPACE)
+        seen->flags |= SEEN_UNFILLED;
+    else
+        block->filled = ex->config->usable_writable && seen->usable > size ? seen->usable : size;
+    if (block->filled > size && ex->config->memory_known
+        && !in_memory(ex, block->address, block->filled)) {
+        seen->flags |= SEEN_OUTSIDE;
+        block->filled = size;
+    }
+    if (block_table_add(&ex->table, block)) {
+        seen->flags |= SEEN_SAME_START;
+        ex->run->suspicious = 1;
+    }
+    watch_grant(ex, op, seen, size);
+    states_granted(&ex->states, size);
+}
+
+static void watch_failure(struct executor *ex, const struct op *op, const struct observation *seen,
+                          uint64_t size)
+{
+    const struct config *config = ex->config;
+    trip_if(ex, !size && config->malloc_zero == MALLOC_ZERO_UNIQUE);
+    trip_if(ex, config->enomem && op->kind != OP_POSIX_MEMALIGN
+                    && !((seen->flags & SEEN_ERRNO) && seen->error == ENOMEM));
+    trip_if(ex, op->kind == OP_REALLOC && op->first == NIL);
+    trip_if(ex, ex->was_denied && !ex->table.live
+                    && !(seen->flags & (SEEN_REFUSED | SEEN_CAPPED)));
+}
+
+/* ---- calling the subject ---- */
+
+static void before_call(struct executor *ex)
+{
+    ex->run->stage = STAGE_CALL;
+    errno = ERRNO_UNTOUCHED;
+}
+
+static void after_call(struct executor *ex, struct observation *seen)
+{
+    int error = errno;
+    ex->run->stage = STAGE_TOUCH;
+    seen->flags |= SEEN_RETURNED | ex->store.seen;
+    if (error != ERRNO_UNTOUCHED) {
+        seen->flags |= SEEN_ERRNO;
+        seen->error = error;
+    }
+}
+
+static void skip(struct observation *seen)
+{
+    seen->flags |= SEEN_SKIPPED;
+}
+
+uint64_t operation_requested(const struct op *op)
+{
+    uint64_t size;
+    if (op->kind == OP_MALLOC)
+        return op->first;
+    if (op->kind == OP_CALLOC)
+        return __builtin_mul_overflow(op->first, op->second, &size) ? OVERFLOWED : size;
+    return op->second;
+}
+
+/* Calls the function of an allocation that takes no block; 0 if the subject has not got it. */
+static int call_allocation(struct executor *ex, const struct op *op, void **address, int *result)
+{
+    const struct subject *subject = ex->subject;
+    before_call(ex);
+    switch (op->kind) {
+    case OP_MALLOC:
+        *address = subject->malloc(op->first);
+        return 1;
+    case OP_CALLOC:
+        return subject->calloc ? (*address = subject->calloc(op->first, op->second), 1) : 0;
+    case OP_ALIGNED_ALLOC:
+        if (!subject->aligned_alloc)
+            return 0;
+        *address = subject->aligned_alloc(op->first, op->second);
+        return 1;
+    case OP_MEMALIGN:
+        if (!subject->memalign)
+            return 0;
+        *address = subject->memalign(op->first, op->second);
+        return 1;
+    default:
+        if (!subject->posix_memalign)
+            return 0;
+        *result = subject->posix_memalign(address, op->first, op->second);
+        if (*result)
+            *address = NULL;
+        return 1;
+    }
+}
+
+static void run_allocation(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    void *address = NULL;
+    int result = 0;
+    uint64_t size = operation_requested(op);
+    if (!call_allocation(ex, op, &address, &result)) {
+        skip(seen);
+        return;
+    }
+    after_call(ex, seen);
+    if (op->kind == OP_POSIX_MEMALIGN)
+        seen->error = result;
+    if (!address) {
+        watch_failure(ex, op, seen, size);
+        return;
+    }
+    admit(ex, op, seen, address, size);
+    if (op->kind == OP_CALLOC)
+        verify_zero(ex, op->name);
+    fill(ex, op->name);
+}
+
+static struct block *live_block(struct executor *ex, uint64_t name)
+{
+    if (name >= ex->table.capacity || ex->table.blocks[name].state != BLOCK_LIVE)
+        return NULL;
+    return &ex->table.blocks[name];
+}
+
+static void drop(struct executor *ex, struct block *block, enum block_state state)
+{
+    states_freed(&ex->states, block->address, block->size);
+    block_table_remove(&ex->table, block, state);
+}
+
+static void run_realloc_of_null(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    before_call(ex);
+    void *address = ex->subject->realloc(NULL, op->second);
+    after_call(ex, seen);
+    if (!address) {
+        watch_failure(ex, op, seen, op->second);
+        return;
+    }
+    admit(ex, op, seen, address, op->second);
+    fill(ex, op->name);
+}
+
+/* What became of the old block when realloc returned NULL. */
+static void after_failed_realloc(struct executor *ex, const struct op *op,
+                                 const struct observation *seen, struct block *old)
+{
+    uint32_t zero = ex->config->realloc_zero;
+    if (op->second == 0 && (zero == REALLOC_ZERO_FREE || zero == REALLOC_ZERO_UNIQUE)) {
+        drop(ex, old, BLOCK_DEAD);
+        trip_if(ex, zero == REALLOC_ZERO_UNIQUE);
+        return;
+    }
+    if (op->second)
+        watch_failure(ex, op, seen, op->second);
+    verify(ex, (uint32_t)op->first, DAMAGE_SURVIVAL);
+}
+
+static void run_realloc(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    const struct config *config = ex->config;
+    struct block *old = live_block(ex, op->first);
+    int from_null = op->first == NIL;
+    if (!ex->subject->realloc || (!from_null && !old) || (from_null && !config->realloc_null)
+        || (op->second == 0 && config->realloc_zero == REALLOC_ZERO_NEVER)) {
+        skip(seen);
+        return;
+    }
+    if (from_null) {
+        run_realloc_of_null(ex, op, seen);
+        return;
+    }
+    verify(ex, (uint32_t)op->first, DAMAGE_CONTENT);
+    before_call(ex);
+    void *address = ex->subject->realloc((void *)old->address, op->second);
+    after_call(ex, seen);
+    if (!address) {
+        after_failed_realloc(ex, op, seen, old);
+        return;
+    }
+    struct block before = *old;
+    drop(ex, old, BLOCK_DEAD);
+    trip_if(ex, !op->second && config->realloc_zero != REALLOC_ZERO_UNIQUE);
+    admit(ex, op, seen, address, op->second);
+    if (!before.damaged)
+        verify_prefix(ex, op->name, &before);
+    fill(ex, op->name);
+}
+
+static void free_block(struct executor *ex, uint32_t name, struct observation *seen)
+{
+    struct block *block = &ex->table.blocks[name];
+    verify(ex, name, DAMAGE_CONTENT);
+    before_call(ex);
+    ex->subject->free((void *)block->address);
+    after_call(ex, seen);
+    trip_if(ex, ex->config->free_preserves_errno && (seen->flags & SEEN_ERRNO));
+    drop(ex, block, BLOCK_FREED);
+}
+
+static void run_free(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    if (op->first == NIL && ex->config->free_null && ex->subject->free) {
+        before_call(ex);
+        ex->subject->free(NULL);
+        after_call(ex, seen);
+        trip_if(ex, ex->config->free_preserves_errno && (seen->flags & SEEN_ERRNO));
+    } else if (ex->subject->free && live_block(ex, op->first)) {
+        free_block(ex, (uint32_t)op->first, seen);
+    } else {
+        skip(seen);
+    }
+}
+
+static void run_free_all(struct executor *ex, struct observation *seen)
+{
+    if (!ex->subject->free) {
+        skip(seen);
+        return;
+    }
+    for (uint32_t name = 0; name < ex->table.used; name++)
+        if (ex->table.blocks[name].state == BLOCK_LIVE)
+            free_block(ex, name, seen);
+    seen->flags |= SEEN_RETURNED;
+}
+
+static void run_write(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    if (!live_block(ex, op->first)) {
+        skip(seen);
+        return;
+    }
+    verify(ex, (uint32_t)op->first, DAMAGE_CONTENT);
+    fill(ex, (uint32_t)op->first);
+    seen->flags |= SEEN_RETURNED;
+}
+
+/* The misuses run only where detection is promised, and a return is what the rule forbids. */
+static void run_misuse(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    const struct config *config = ex->config;
+    const struct block *block = op->first < ex->table.capacity ? &ex->table.blocks[op->first] : NULL;
+    int twice = op->kind == OP_DOUBLE_FREE;
+    int allowed = block && ex->subject->free
+                  && (twice ? config->detects_double_free && block->state == BLOCK_FREED
+                                  && block->freed_at == ex->table.granted
+                            : config->detects_interior_free && block->state == BLOCK_LIVE);
+    if (!allowed) {
+        skip(seen);
+        return;
+    }
+    before_call(ex);
+    ex->subject->free((char *)block->address + (twice ? 0 : op->second));
+    after_call(ex, seen);
+    ex->run->suspicious = 1;
+}
+
+static void run_deny(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    ex->store.deny_all = op->first == NIL;
+    ex->store.deny_countdown = op->first == NIL ? 0 : op->first;
+    ex->was_denied |= op->first != 0;
+    seen->flags |= SEEN_RETURNED;
+}
+
+void operation_run(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    if (op->name != NO_NAME) {
+        if (op->name >= ex->table.capacity) {
+            skip(seen);
+            return;
+        }
+        if (op->name >= ex->table.used)
+            ex->table.used = op->name + 1;
+    }
+    switch (op->kind) {
+    case OP_MALLOC:
+    case OP_CALLOC:
+    case OP_ALIGNED_ALLOC:
+    case OP_MEMALIGN:
+    case OP_POSIX_MEMALIGN:
+        run_allocation(ex, op, seen);
+        break;
+    case OP_REALLOC:
+        run_realloc(ex, op, seen);
+        break;
+    case OP_FREE:
+        run_free(ex, op, seen);
+        break;
+    case OP_WRITE:
+        run_write(ex, op, seen);
+        break;
+    case OP_DENY:
+        run_deny(ex, op, seen);
+        break;
+    case OP_FOREIGN:
+        if (ex->config->foreign && store_foreign(&ex->store, op->first))
+            seen->flags |= SEEN_RETURNED;
+        else
+            skip(seen);
+        break;
+    case OP_FREE_ALL:
+        run_free_all(ex, seen);
+        break;
+    case OP_DOUBLE_FREE:
+    case OP_INTERIOR_FREE:
+        run_misuse(ex, op, seen);
+        break;
+    case OP_THREAD:
+        seen->flags |= SEEN_RETURNED;
+        break;
+    default:
+        skip(seen);
+    }
+}
+
+void operation_verify_all(struct executor *ex)
+{
+    for (uint32_t name = 0; name < ex->table.used; name++)
+        if (ex->table.blocks[name].state == BLOCK_LIVE)
+            verify(ex, name, DAMAGE_CONTENT);
+}

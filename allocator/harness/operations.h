@@ -1,0 +1,44 @@
+/* What one operation does: shared by operations.c, which does it, and executor.c, which repeats it. */
+#ifndef ALLOCHECK_OPERATIONS_H
+#define ALLOCHECK_OPERATIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "block_table.h"
+#include "layout.h"
+#include "snapshot.h"
+#include "states.h"
+#include "store.h"
+#include "subject.h"
+
+struct executor {
+    struct run *run;
+    const struct config *config;
+    struct op *ops;
+    struct observation *observations;
+    struct damage *damages;
+    struct subject *subject;
+    struct store store;
+    struct snapshot snapshot;
+    struct block_table table;
+    struct states states;
+    uint8_t *program; /* bytes of the program that a search makes */
+    size_t program_capacity;
+    int was_denied;
+    int dirty; /* the run before may have written where it should not */
+};
+
+/* Executes one operation and writes down what it showed. */
+void operation_run(struct executor *ex, const struct op *op, struct observation *seen);
+
+/* Checks the pattern of every live block. */
+void operation_verify_all(struct executor *ex);
+
+/* Notes that something is damaged; the caller fills in the details. */
+struct damage *operation_note_damage(struct executor *ex, enum damage_kind kind, uint32_t name);
+
+/* Bytes that an allocating operation asks for; UINT64_MAX when a calloc product overflows. */
+uint64_t operation_requested(const struct op *op);
+
+#endif

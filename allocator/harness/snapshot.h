@@ -1,0 +1,40 @@
+/* The writable segments of a loaded library, copied once and put back before every run, so that a
+ * subject with static state shows the same each time.  Thread-local storage is not restored. */
+#ifndef ALLOCHECK_SNAPSHOT_H
+#define ALLOCHECK_SNAPSHOT_H
+
+#include <stddef.h>
+
+enum { SEGMENT_CAPACITY = 16 };
+
+struct segment {
+    char *start;
+    size_t copied;    /* bytes put back from `copy` */
+    size_t cleared;   /* bytes behind them, in whole pages, that are put back to zero */
+    char *copy;
+};
+
+struct extent {
+    char *start;
+    size_t size;
+};
+
+struct snapshot {
+    struct segment segments[SEGMENT_CAPACITY];
+    int count;
+    struct extent extents[SEGMENT_CAPACITY]; /* the same memory, in pieces as large as they are */
+    int extent_count;
+};
+
+/* Adds the writable segments of the library around `address`, less [hole, hole_end), which is
+ * left alone for ever; -1 when there are too many or no memory is left. */
+int snapshot_add(struct snapshot *snapshot, const void *address, char *hole, char *hole_end);
+
+void snapshot_restore(const struct snapshot *snapshot);
+
+/* Whether [start, start + size) lies in one writable segment of the subject. */
+int snapshot_contains(const struct snapshot *snapshot, const char *start, size_t size);
+
+void snapshot_free(struct snapshot *snapshot);
+
+#endif

@@ -1,0 +1,177 @@
+"""The memory shared with the executor, as values: writes traces into it, reads runs out of it.
+
+It knows the layout of harness/layout.h and nothing of how the executor is called.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+from models.contract import Contract
+from models.observation import (
+    DAMAGE,
+    DAMAGE_CAPACITY,
+    HEADER,
+    OBSERVATION,
+    VERSION,
+    Damage,
+    DamageKind,
+    Observation,
+    Outcome,
+    Run,
+    Stage,
+)
+from models.trace import NIL, NO_NAME, OP_BYTES, Op, Trace, pack_ops, unpack_ops
+
+REGION_HEADER = 512
+WALK_CAPACITY = 1 << 14
+DEFAULT_STORE = 16 << 20
+CONFIG = struct.Struct("<QQQQII12B4x")
+BLOCK = struct.Struct("<QQQ")
+CHECKS = {"none": 0, "end": 1, "each": 2}
+
+_MALLOC_ZERO = {"any": 0, "null": 1, "unique": 2}
+_REALLOC_ZERO = {"never": 0, "free": 1, "unique": 2, "keep": 3}
+_OP_COUNT, _STORE_SIZE = struct.Struct("<II"), struct.Struct("<QQ")
+_OP_COUNT_AT, _STORE_AT, _DONE_AT = 8, 16, 32
+
+
+def pack_config(contract: Contract, memory_known: bool) -> bytes:
+    """`struct config`: what the executor must know of the contract."""
+    return CONFIG.pack(
+        contract.alignment,
+        NIL if contract.max_size is None else contract.max_size,
+        contract.arena,
+        DEFAULT_STORE,
+        _MALLOC_ZERO[contract.malloc_zero],
+        _REALLOC_ZERO[contract.realloc_zero],
+        contract.free_null,
+        contract.realloc_null,
+        contract.refuses_over_ptrdiff,
+        contract.enomem,
+        contract.free_preserves_errno,
+        contract.usable_writable,
+        contract.coalesces,
+        contract.foreign,
+        contract.invalid_alignment,
+        "double_free" in contract.detects,
+        "interior_free" in contract.detects,
+        memory_known,
+    )
+
+
+def capacity_for(trace: Trace) -> int:
+    """How many operations a region must hold for this trace: names index a table of that size."""
+    highest = max((op.name for op in trace.ops if op.name != NO_NAME), default=0)
+    return max(len(trace), highest + 1)
+
+
+class Region:
+    """A region with room for `capacity` operations; `file` shares it with another process."""
+
+    def __init__(self, capacity: int, contract: Contract, memory_known: bool, file: int = -1):
+        self.capacity = capacity
+        self._observations_at = REGION_HEADER + capacity * OP_BYTES
+        self._damages_at = self._observations_at + capacity * OBSERVATION.size
+        self._walk_at = self._damages_at + DAMAGE_CAPACITY * DAMAGE.size
+        self.memory = mmap.mmap(file, self.size(capacity))
+        struct.pack_into("<II", self.memory, 0, VERSION, capacity)
+        config = pack_config(contract, memory_known)
+        self.memory[HEADER.size : HEADER.size + len(config)] = config
+
+    @staticmethod
+    def size(capacity: int) -> int:
+        """Bytes of a region for `capacity` operations."""
+        records = capacity * (OP_BYTES + OBSERVATION.size) + DAMAGE_CAPACITY * DAMAGE.size
+        return REGION_HEADER + records + WALK_CAPACITY * BLOCK.size
+
+    def write_trace(self, trace: Trace, check: str, cpu_limit_ms: int) -> None:
+        """Puts the whole trace in place; it must fit (capacity_for)."""
+        records = pack_ops(trace.ops)
+        self.memory[REGION_HEADER : REGION_HEADER + len(records)] = records
+        self.write_request(len(trace), trace.store, check, cpu_limit_ms)
+
+    def write_request(self, ops: int, store: int, check: str, cpu_limit_ms: int) -> None:
+        """Sets what a run takes from the header: counts, switches, limits."""
+        _OP_COUNT.pack_into(self.memory, _OP_COUNT_AT, ops, CHECKS[check])
+        _STORE_SIZE.pack_into(self.memory, _STORE_AT, store, cpu_limit_ms)
+
+    def write_op(self, index: int, op: Op) -> None:
+        """Puts one operation in place."""
+        at = REGION_HEADER + index * OP_BYTES
+        self.memory[at : at + OP_BYTES] = pack_ops((op,))
+
+    def restore(self, saved: bytes) -> None:
+        """Puts back what a new child overwrote."""
+        self.memory[: len(saved)] = saved
+
+    @property
+    def cpu_limit_ms(self) -> int:
+        """The limit of the run, in milliseconds of CPU time."""
+        return int(_STORE_SIZE.unpack_from(self.memory, _STORE_AT)[1])
+
+    @property
+    def done(self) -> int:
+        """Operations finished so far."""
+        return int(struct.unpack_from("<I", self.memory, _DONE_AT)[0])
+
+    def read_trace(self) -> Trace:
+        """The trace in the region, as a search left it."""
+        count = _OP_COUNT.unpack_from(self.memory, _OP_COUNT_AT)[0]
+        store = _STORE_SIZE.unpack_from(self.memory, _STORE_AT)[0]
+        records = self.memory[REGION_HEADER : REGION_HEADER + count * OP_BYTES]
+        return Trace(unpack_ops(records), store=store)
+
+    def read_observation(self, index: int) -> Observation:
+        """One observation."""
+        at = self._observations_at + index * OBSERVATION.size
+        return Observation(*OBSERVATION.unpack_from(self.memory, at))
+
+    def read_text(self) -> str:
+        """The sentence that a child which could not start leaves where operations stand."""
+        raw = self.memory[REGION_HEADER : REGION_HEADER + 1024]
+        return raw.split(b"\0")[0].decode(errors="replace")
+
+    def read_walk(self, count: int) -> tuple[tuple[int, int, int], ...]:
+        """Blocks that a walk left: (address, size, used)."""
+        raw = self.memory[self._walk_at : self._walk_at + count * BLOCK.size]
+        return tuple(BLOCK.iter_unpack(raw))
+
+    @property
+    def walk_offset(self) -> int:
+        """Where the blocks of a walk lie in the region."""
+        return self._walk_at
+
+    def read_run(self) -> Run:
+        """The run that has just ended, or was cut short."""
+        (
+            _version, _capacity, count, _switches, _store, _limit, done, stage, outcome, signal,
+            fault, exit_status, damage_count, suspicious, known, store_base, arena_base,
+            arena_size, invariant,
+        ) = HEADER.unpack_from(self.memory, 0)  # fmt: skip
+        seen = min(count, done + (outcome != Outcome.FINISHED))
+        raw = self.memory[self._observations_at : self._observations_at + seen * OBSERVATION.size]
+        return Run(
+            tuple(Observation(*fields) for fields in OBSERVATION.iter_unpack(raw)),
+            self._read_damages(min(damage_count, DAMAGE_CAPACITY)),
+            Outcome(outcome),
+            done,
+            Stage(stage),
+            signal,
+            fault,
+            exit_status,
+            bool(suspicious),
+            bool(known),
+            store_base,
+            arena_base,
+            arena_size,
+            invariant.split(b"\0")[0].decode(errors="replace"),
+        )
+
+    def _read_damages(self, count: int) -> tuple[Damage, ...]:
+        raw = self.memory[self._damages_at : self._damages_at + count * DAMAGE.size]
+        return tuple(
+            Damage(offset, op, name, DamageKind(kind), expected, seen)
+            for offset, op, name, kind, expected, seen in DAMAGE.iter_unpack(raw)
+        )

@@ -1,0 +1,53 @@
+/* The byte decoder: any bytes become a valid trace, so that a fuzzer's mutations are programs.
+ *
+ * The first PROFILE_BYTES choose what kind of program it is: which operations take part (swarm),
+ * how often, how many blocks live at once, which sizes, how large a store.  Then OPERATION_BYTES
+ * an operation:
+ *
+ *      | what | which | size class | size detail |
+ *
+ * `what` picks the operation, `which` the block (or a calloc's shape, or an alignment), the last
+ * two the size.  A change in one operation leaves the others where they are.  A remainder shorter
+ * than an operation is ignored.
+ *
+ * The decoder keeps its own notion of live (made and not freed), which may be wrong where the
+ * subject refuses a request: operations on dead names are skipped by the executor.
+ */
+#ifndef ALLOCHECK_DECODER_H
+#define ALLOCHECK_DECODER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+
+enum { PROFILE_BYTES = 8, OPERATION_BYTES = 4, EDGE_CAPACITY = 16 };
+
+enum decode_switch {
+    DECODE_FREE_NULL = 1,          /* free NULL may appear */
+    DECODE_REALLOC_NULL = 2,       /* realloc NULL n may appear */
+    DECODE_REALLOC_ZERO = 4,       /* realloc p 0 may appear */
+    DECODE_INVALID_ALIGNMENT = 8,  /* alignments that are no power of two may appear */
+    DECODE_DENSE = 16,             /* every program is a dense one: much traffic, no rare paths */
+};
+
+/* What the subject has and its contract allows; fuzz/limits.py mirrors it. */
+struct decode_limits {
+    uint32_t kinds;      /* the operations that may appear, 1 << op_kind each */
+    uint32_t switches;
+    uint64_t heap_bytes; /* a request larger than this cannot be met; 0: unknown */
+    uint32_t edge_count;
+    uint32_t reserved;
+    uint64_t edges[EDGE_CAPACITY]; /* largest request of each size class, where classes show */
+};
+
+/* Decodes a program; writes up to `capacity` operations and returns how many.  Total: never
+ * fails; names are made once, from 0 up, and block operands refer to names made before.
+ * `limits` is a struct decode_limits. */
+size_t allocheck_decode(const uint8_t *data, size_t size, struct op *ops, size_t capacity,
+                        const void *limits);
+
+/* The store size in bytes that the program asks for; 0 for the subject's default. */
+uint64_t allocheck_decode_store(const uint8_t *data, size_t size, const void *limits);
+
+#endif

@@ -1,0 +1,99 @@
+"""What a subject has and its contract allows, as the byte decoder reads it.
+
+Mirrors `struct decode_limits` of decoder.h; it decodes nothing and runs nothing but one probe.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntFlag
+
+from allocator.subject import Subject
+from models.observation import Run
+from models.trace import Kind, Op, Trace
+
+_RECORD = struct.Struct("<IIQII16Q")
+EDGE_CAPACITY = 16
+_PROBED = 1024
+
+_FUNCTIONS = {
+    Kind.MALLOC: "malloc",
+    Kind.CALLOC: "calloc",
+    Kind.REALLOC: "realloc",
+    Kind.ALIGNED_ALLOC: "aligned_alloc",
+    Kind.MEMALIGN: "memalign",
+    Kind.POSIX_MEMALIGN: "posix_memalign",
+    Kind.FREE: "free",
+    Kind.FREE_ALL: "free",
+}
+
+
+class Switch(IntFlag):
+    """What else may appear in a program; `enum decode_switch` says what each means."""
+
+    FREE_NULL = 1
+    REALLOC_NULL = 2
+    REALLOC_ZERO = 4
+    INVALID_ALIGNMENT = 8
+    DENSE = 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The programs that a subject may be given; sizes in bytes."""
+
+    kinds: frozenset[Kind]
+    switches: Switch
+    heap_bytes: int = 0
+    edges: tuple[int, ...] = ()
+
+    def dense(self) -> Limits:
+        """The same, with nothing but dense programs."""
+        return replace(self, switches=self.switches | Switch.DENSE)
+
+    def pack(self) -> bytes:
+        """The record of decoder.h."""
+        kinds = sum(1 << kind for kind in self.kinds)
+        edges = self.edges[:EDGE_CAPACITY]
+        padded = (*edges, *[0] * (EDGE_CAPACITY - len(edges)))
+        return _RECORD.pack(kinds, self.switches, self.heap_bytes, len(edges), 0, *padded)
+
+
+def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:
+    """The limits that a subject's functions and contract draw."""
+    contract = subject.contract
+    kinds = {kind for kind, name in _FUNCTIONS.items() if name in subject.has}
+    kinds |= {Kind.MALLOC, Kind.WRITE, Kind.DENY}
+    kinds |= {Kind.FOREIGN} if contract.foreign else set()
+    kinds |= {Kind.THREAD} if contract.threads else set()
+    if "free" in subject.has:
+        promised = {Kind.DOUBLE_FREE: "double_free", Kind.INTERIOR_FREE: "interior_free"}
+        kinds |= {kind for kind, misuse in promised.items() if misuse in contract.detects}
+    chosen = {
+        Switch.FREE_NULL: contract.free_null,
+        Switch.REALLOC_NULL: contract.realloc_null,
+        Switch.REALLOC_ZERO: contract.realloc_zero != "never",
+        Switch.INVALID_ALIGNMENT: contract.invalid_alignment,
+    }
+    switches = Switch(0)
+    for switch, on in chosen.items():
+        switches |= switch if on else Switch(0)
+    return Limits(frozenset(kinds), switches, contract.arena, tuple(edges))
+
+
+def probe_edges(run: Callable[[Trace], Run], subject: Subject) -> tuple[int, ...]:
+    """The largest request of each size class, learned from usable_size; () where unknown.
+
+    One malloc and free for every size up to 1024 bytes.  Usable sizes that go up in steps of the
+    alignment are no classes; the widest steps are kept, up to EDGE_CAPACITY.
+    """
+    if not {"usable_size", "free"} <= subject.has:
+        return ()
+    pairs = ((Op(Kind.MALLOC, size, size), Op(Kind.FREE, first=size)) for size in range(_PROBED))
+    observations = run(Trace(tuple(op for pair in pairs for op in pair))).observations
+    usable = sorted({seen.usable for seen in observations[::2] if seen.address and seen.usable})
+    steps = {high: high - low for low, high in zip(usable, usable[1:], strict=False)}
+    widest = sorted(steps, key=lambda edge: (-steps[edge], edge))[:EDGE_CAPACITY]
+    return tuple(sorted(widest))

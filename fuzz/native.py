@@ -1,0 +1,50 @@
+"""The C of this folder, built: the decoder, the mutator, and the decoder as a program.
+
+What the C does, decoder.h, mutator.c and decode.c say; nothing is loaded into this process.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from allocator import build
+from models.trace import OP_BYTES, Trace, unpack_ops
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def decoder_library() -> Path:
+    """The byte decoder as a shared object; SubjectError when it cannot be built."""
+    return build.shared([FOLDER / "decoder.c"], "decoder", include=[FOLDER])
+
+
+def mutator_library() -> Path:
+    """The operation-aligned mutator for libFuzzer as a shared object; SubjectError likewise."""
+    return build.shared([FOLDER / "mutator.c"], "mutator", include=[FOLDER])
+
+
+def decode_program(flags: Sequence[str] = ()) -> Path:
+    """The decoder as an executable, built with `flags` added; SubjectError likewise."""
+    options = (*build.HARNESS_FLAGS, f"-I{build.HARNESS}", f"-I{FOLDER}", *flags)
+    units = [
+        build.Unit(FOLDER / name, options, FOLDER) for name in ("decoder.c", "decode.c")
+    ]
+    return build.link("decode", [build.compile_object(unit) for unit in units], [], suffix="")
+
+
+def request(data: bytes, limits: bytes, capacity: int) -> bytes:
+    """What decode.c reads for one program; `limits` is a packed record."""
+    return limits + struct.pack("<QQ", capacity, len(data)) + data
+
+
+def decode(data: bytes, limits: bytes, capacity: int = 1 << 14) -> Trace:
+    """The trace that a program's bytes mean."""
+    done = subprocess.run(
+        [decode_program()], input=request(data, limits, capacity), capture_output=True, check=True
+    )
+    _count, store = struct.unpack_from("<QQ", done.stdout)
+    records = done.stdout[16:]
+    return Trace(unpack_ops(records[: len(records) // OP_BYTES * OP_BYTES]), store=store)

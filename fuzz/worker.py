@@ -1,0 +1,149 @@
+"""The search in a process of its own: atheris drives programs into one subject, in this process.
+
+It decides nothing that lasts: what it finds suspicious, the parent judges again elsewhere.
+Started by guided.py with a pickled Job on standard input: worker.py {search|survey} MESSAGE_FD.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
+
+from allocator import binding, build  # noqa: E402 - after the path
+from allocator.executor import CPU_LIMIT_MS, InProcess  # noqa: E402
+from fuzz.job import STATE_COUNTERS, Job, Survey, Suspect, to_line  # noqa: E402
+from fuzz.journal import Journal  # noqa: E402
+from models.judge import CannotJudge, judge  # noqa: E402
+from models.trace import to_text  # noqa: E402
+
+SAMPLED = 4096  # one in so many programs is judged without being suspicious
+JUDGED_EACH = 3  # traces told for one rule, before only shorter ones are
+JUDGING_SHARE = 0.3  # of the time, at most
+RUN_CAPACITY = 1 << 10
+
+
+class Search:
+    """One program after another, as libFuzzer hands them over."""
+
+    def __init__(self, job: Job, executor: InProcess, messages: int) -> None:
+        self._job = job
+        self._executor = executor
+        self._messages = messages
+        self._journal = Journal(job.journal, job.max_program)
+        self._told: dict[str, list[int]] = {}
+        self._started = time.monotonic()
+        self._judging = 0.0
+
+    def one_input(self, data: bytes) -> None:
+        """Runs one program."""
+        journal = self._journal
+        journal.write(data)
+        suspicious = self._executor.run_bytes(data)
+        if journal.executions == 1:
+            binding.install_guard()  # libFuzzer has taken the signals since it was opened
+        if suspicious or not journal.executions % SAMPLED:
+            self._consider()
+
+    def _consider(self) -> None:
+        now = time.monotonic()
+        if self._judging > JUDGING_SHARE * (now - self._started) + 1:
+            return
+        trace, run = self._executor.last_trace(), self._executor.last_run()
+        try:
+            verdict = judge(trace, run, self._executor.subject.contract, self._job.rules)
+        except CannotJudge:
+            return
+        finally:
+            self._judging += time.monotonic() - now
+        lengths = self._told.setdefault(verdict.rule, [])
+        if verdict.ok or (len(lengths) >= JUDGED_EACH and len(trace) >= 0.8 * min(lengths)):
+            return
+        lengths.append(len(trace))
+        suspect = Suspect(verdict.rule, to_text(trace), self._journal.executions)
+        os.write(self._messages, to_line(suspect))
+        if self._job.stop_at_first:
+            os._exit(0)
+
+
+def atheris_core() -> Path:
+    """The shared object of atheris that carries libFuzzer; it is loaded before it is imported."""
+    spec = importlib.util.find_spec("atheris")
+    assert spec, "the parent starts no search without atheris"
+    assert spec.origin, "atheris is a package"
+    (core,) = Path(spec.origin).parent.glob("core_with_libfuzzer*.so")
+    return core
+
+
+def libfuzzer_options(job: Job) -> list[str]:
+    """argv for libFuzzer: signals are the guard's, time limits the parent's."""
+    names = "abrt bus fpe ill int segv term usr1 usr2 xfsz alrm".split()
+    options = [f"-handle_{name}=0" for name in names]
+    options += ["-timeout=0", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
+    options += [f"-max_len={job.max_program}", f"-seed={job.seed % 2**31 or 1}"]
+    options += [f"-runs={job.runs}"] if job.runs else []
+    options += [f"-max_total_time={max(1, round(job.seconds))}"] if job.seconds else []
+    # A shell command, not a path: libFuzzer starts it again as one.
+    return [f"{sys.executable} {__file__}", *options, str(job.corpus)]
+
+
+def open_subject(job: Job) -> InProcess:
+    """The subject, ready to run bytes."""
+    executor = InProcess(job.subject, job.decoder, RUN_CAPACITY)
+    executor.set_limits(job.limits)
+    executor.region.write_request(0, 0, "end", CPU_LIMIT_MS)
+    return executor
+
+
+def search(job: Job, messages: int) -> None:
+    """Searches until the budget is spent; libFuzzer ends the process itself."""
+    core = str(atheris_core())
+    binding.load_global(str(job.mutator))
+    binding.load_global(core)
+    executor = open_subject(job)
+    if job.states:
+        binding.register_counters(core, executor.state_counters(STATE_COUNTERS), STATE_COUNTERS)
+    import atheris  # the core must be in place before
+
+    atheris.Setup(
+        libfuzzer_options(job),
+        Search(job, executor, messages).one_input,
+        internal_libfuzzer=True,
+    )
+    atheris.Fuzz()
+
+
+def survey(job: Job, messages: int) -> None:
+    """Runs each program of the corpus once: judges it, and tells what the corpus covers."""
+    binding.load_global(str(build.coverage_stub()))
+    executor = open_subject(job)
+    executor.state_counters(STATE_COUNTERS)
+    told: set[str] = set()
+    for count, path in enumerate(sorted(job.corpus.iterdir()), 1):
+        executor.run_bytes(path.read_bytes())
+        trace, run = executor.last_trace(), executor.last_run()
+        try:
+            verdict = judge(trace, run, job.subject.contract, job.rules)
+        except CannotJudge:
+            continue
+        if not verdict.ok and verdict.rule not in told:
+            told.add(verdict.rule)
+            os.write(messages, to_line(Suspect(verdict.rule, to_text(trace), count)))
+    edges, states = executor.covered()
+    os.write(messages, to_line(Survey(edges, states)))
+
+
+def main() -> None:
+    """Reads the job and does what the first argument says."""
+    job = pickle.load(sys.stdin.buffer)
+    {"search": search, "survey": survey}[sys.argv[1]](job, int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

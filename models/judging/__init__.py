@@ -1,0 +1,1 @@
+"""The rules by family; models/judge.py calls them one after another."""

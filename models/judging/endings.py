@@ -1,0 +1,127 @@
+"""Rules on a run that was cut short: misuse null oom refusal bounds survival hang abort exit crash.
+
+What the finished operations showed is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from models.heap import Block
+from models.judging.case import NO_PAGES, Case, answer, is_null
+from models.judging.grants import place_charges
+from models.observation import Observation, Outcome, Stage
+from models.trace import Kind, Op
+
+_RULES = {
+    Outcome.NONE: "crash",
+    Outcome.SIGNAL: "crash",
+    Outcome.ABORT: "abort",
+    Outcome.HANG: "hang",
+    Outcome.EXIT: "exit",
+}
+_MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
+_NEAR_NULL = 65536
+
+
+class CannotJudge(Exception):
+    """The run says nothing about the subject: the harness itself failed; one line says where."""
+
+
+def judge_ending(case: Case) -> None:
+    """Judges how the run ended; raises CannotJudge when that was the harness's doing."""
+    run = case.run
+    rule = _RULES.get(run.outcome)
+    if rule is None:
+        return
+    if run.stage is Stage.RESTORE:
+        raise CannotJudge(f"the harness ended with {run.outcome.name} while restoring the subject")
+    if run.outcome is Outcome.HANG and run.stage not in (Stage.INIT, Stage.CALL):
+        return  # the time went into the executor's own filling and checking
+    told = _ending_text(case)
+    if run.stage is Stage.INIT:
+        case.charge(0, (rule, f"init {told}"))
+    elif run.stage is Stage.CALL and run.done < len(case.trace.ops):
+        _judge_call(case, rule, told)
+    else:
+        _judge_touch(case, rule, told)
+
+
+def _judge_call(case: Case, rule: str, told: str) -> None:
+    """The subject's function did not come back."""
+    index = case.run.done
+    op, seen = case.trace.ops[index], _observation(case, index)
+    charges = [(rule, told)]
+    if op.kind in _MISUSES:
+        promised = case.contract.detects.get(op.kind.name.lower())
+        if promised == "abort" and case.run.outcome is Outcome.ABORT:
+            return
+        if promised:
+            charges.insert(0, ("misuse", f"{told}, where {promised} is promised"))
+    if _blames_null(case, op):
+        charges.insert(0, ("null", told))
+    if seen.flags & NO_PAGES:
+        charges.insert(0, ("oom", f"{told} after pages were refused"))
+    case.charge(index, *charges, blocks=_operand(op))
+
+
+def _blames_null(case: Case, op: Op) -> bool:
+    """The NULL is to blame, rather than what malloc does for the same request."""
+    if op.kind is Kind.FREE:
+        return is_null(op)
+    if op.kind is not Kind.REALLOC or not is_null(op):
+        return False
+    near = min(case.run.fault, 2**64 - case.run.fault) < _NEAR_NULL
+    return case.run.outcome is not Outcome.SIGNAL or near
+
+
+def _judge_touch(case: Case, rule: str, told: str) -> None:
+    """The executor could not write or read a block that must be accessible."""
+    run, index = case.run, case.run.done
+    if index < len(case.trace.ops):
+        op, seen = case.trace.ops[index], _observation(case, index)
+        block = case.heap.live.get(op.name)
+        if block and answer(op, seen) and _may_hold(block, run.fault):
+            charges = place_charges(case, op, seen, block, "cannot be accessed")
+            case.charge(index, *charges, (rule, told), blocks=(block.name,))
+            return
+    block = case.heap.at(run.fault) if run.fault else None
+    if block is None:
+        case.charge(index, (rule, told))
+        return
+    gone = f"live {case.describe(block)} cannot be accessed any more at {case.place(run.fault)}"
+    case.charge(index, ("bounds", gone), (rule, told), blocks=(block.name,))
+
+
+def _may_hold(block: Block, fault: int) -> bool:
+    return not fault or block.address <= fault < block.address + max(block.size, block.span)
+
+
+def _observation(case: Case, index: int) -> Observation:
+    seen = case.run.observations
+    return seen[index] if index < len(seen) else Observation()
+
+
+def _operand(op: Op) -> tuple[int, ...]:
+    return () if op.block is None or is_null(op) else (op.block,)
+
+
+def _ending_text(case: Case) -> str:
+    run = case.run
+    if run.outcome is Outcome.SIGNAL:
+        at = f" at {case.place(run.fault)}" if run.fault else ""
+        return f"{_signal_name(run.signal)}{at}"
+    if run.outcome is Outcome.EXIT:
+        return f"called exit({run.exit_status})"
+    if run.outcome is Outcome.HANG:
+        return "used up the CPU time limit"
+    if run.outcome is Outcome.ABORT:
+        return "called abort"
+    return f"took the process down{f' ({_signal_name(run.signal)})' if run.signal else ''}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,232 @@
+"""The trace shrinker: a smaller trace that still fails, by trying; operations, never bytes.
+
+It runs nothing itself and knows no rule: the caller's predicate says whether a trace still fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from models.judging.repetition import Cycle, repeated
+from models.simplify import lower, lower_numbers, plainer_ops, simpler_stores
+from models.trace import ALLOCATING, MAX_OPS, NIL, Kind, Op, Trace
+
+BUDGET = 500
+_LONG = 200
+_SHORT = 40
+
+Predicate = Callable[[Trace], bool]
+
+
+class _Spent(Exception):
+    """No executions are left."""
+
+
+def shrink(trace: Trace, still_fails: Predicate, budget: int = BUDGET) -> Trace:
+    """The smallest failing trace found with at most `budget` calls of `still_fails`.
+
+    `trace` itself is taken to fail and is not tried.  Deterministic; shrinking a result again
+    with the budget it needs changes nothing.  The result is well-formed: each operand's name is
+    made before it.
+    """
+    search = _Search(trace, still_fails, budget)
+    try:
+        search.offer(_closed(trace))
+        search.cut_tail()
+        before = None
+        while before != search.best:
+            before = search.best
+            search.round()
+    except _Spent:
+        pass
+    return search.best
+
+
+class _Search:
+    """The best trace so far, and what was tried already."""
+
+    def __init__(self, trace: Trace, still_fails: Predicate, budget: int) -> None:
+        self.best = trace
+        self._still_fails = still_fails
+        self._left = budget
+        self._tried: dict[tuple, bool] = {_key(trace): True}
+
+    def offer(self, candidate: Trace) -> bool:
+        """Takes the candidate if it still fails."""
+        key = _key(candidate)
+        if key not in self._tried:
+            if not self._left:
+                raise _Spent
+            self._left -= 1
+            self._tried[key] = self._still_fails(candidate)
+        if self._tried[key]:
+            self.best = candidate
+        return self._tried[key]
+
+    def offer_ops(self, ops: Iterable[Op]) -> bool:
+        """The same for the operations alone, made well-formed first."""
+        return self.offer(_closed(self.best.with_ops(ops)))
+
+    def round(self) -> None:
+        """Every way of making the trace smaller, once."""
+        self._drop_cycles()
+        self._drop_chunks()
+        self._drop_lives()
+        self._drop_pairs()
+        self._make_plainer()
+        self._lower_numbers()
+        self._lower_store()
+        self.offer(renamed(self.best))
+
+    def cut_tail(self) -> None:
+        """Looks for the end of the trace by bisection: what follows the failure goes first."""
+        low, high = 0, len(self.best)
+        while low < high:
+            middle = (low + high) // 2
+            if self.offer_ops(self.best.ops[:middle]):
+                high = middle
+            else:
+                low = middle + 1
+
+    def _drop_chunks(self) -> None:
+        """Removes runs of operations, long ones first, from the end to the front."""
+        size = max(1, len(self.best) // 2)
+        # Single operations of a long trace are left alone: it lives by its repetition.
+        smallest = 1 if len(self.best) <= _LONG else len(self.best) // 64
+        while size >= smallest:
+            end = len(self.best)
+            while end > 0:
+                start = max(0, end - size)
+                self.offer_ops(self.best.ops[:start] + self.best.ops[end:])
+                end = min(start, len(self.best))
+            size //= 2
+
+    def _drop_lives(self) -> None:
+        """Removes everything that is done with one block, or only a realloc in its life."""
+        for op in [op for op in self.best if op.kind in ALLOCATING]:
+            if op.kind is Kind.REALLOC and op.first != NIL and op in self.best.ops:
+                others = [each for each in self.best if each is not op]
+                self.offer_ops(_called(each, op.name, op.first) for each in others)
+            if op in self.best.ops:
+                self.offer_ops(each for each in self.best if op.name not in (each.name, each.block))
+
+    def _drop_pairs(self) -> None:
+        """Removes two operations that lie close together and need each other."""
+        if len(self.best) > _SHORT:
+            return
+        for first in range(len(self.best) - 1, -1, -1):
+            for second in range(first - 1, max(first - 4, -1), -1):
+                ops = self.best.ops
+                if first < len(ops):
+                    self.offer_ops(ops[:second] + ops[second + 1 : first] + ops[first + 1 :])
+
+    def _drop_cycles(self) -> None:
+        """Takes repeated cycles as one: fewer of them, and fewer operations in each."""
+        for place in range(len(_rows(self.best))):
+            self._drop_repeats(place)
+            step = 0
+            while (row := _row(self.best, place)) and step < row[0].end - row[0].start - 1:
+                if not self.offer_ops(_without(self.best, row, step)):
+                    step += 1
+
+    def _drop_repeats(self, place: int) -> None:
+        row, whole = _row(self.best, place), self.best
+        low, high = 1, len(row)
+        while low < high:
+            middle = (low + high) // 2
+            if self.offer_ops(whole.ops[: row[middle - 1].end] + whole.ops[row[-1].end :]):
+                high = middle
+            else:
+                low = middle + 1
+
+    def _make_plainer(self) -> None:
+        """malloc instead of calloc, realloc and the aligned ones, and so on."""
+        for index in range(len(self.best)):
+            for plain in plainer_ops(self.best.ops[index]):
+                if self._put(index, plain):
+                    break
+
+    def _lower_numbers(self) -> None:
+        """Smaller numbers: first equal sizes together, then one at a time."""
+        sizes = [op.first for op in self.best if op.kind is Kind.MALLOC]
+        for size in sorted({size for size in sizes if sizes.count(size) > 1}):
+            self._lower_together(size)
+        if len(self.best) <= _LONG:
+            for index in range(len(self.best)):
+                lower_numbers(self.best.ops[index], lambda op, index=index: self._put(index, op))
+
+    def _lower_together(self, size: int) -> None:
+        """Lowers a size in all the mallocs that ask for it."""
+        whole = self.best
+        places = [op.kind is Kind.MALLOC and op.first == size for op in whole]
+
+        def accept(value: int) -> bool:
+            pairs = zip(whole, places, strict=True)
+            return self.offer_ops(replace(op, first=value) if here else op for op, here in pairs)
+
+        lower(size, accept)
+
+    def _lower_store(self) -> None:
+        for store in simpler_stores(self.best.store):
+            if self.offer(replace(self.best, store=store)):
+                return
+
+    def _put(self, index: int, op: Op) -> bool:
+        return self.offer_ops(_put(self.best.ops, index, op))
+
+
+def renamed(trace: Trace) -> Trace:
+    """The same trace with its names counted p0, p1, ... in the order in which they are made."""
+    numbers = {NIL: NIL}
+    ops = []
+    for op in trace:
+        first = op.first if op.block is None else numbers[op.first]
+        name = op.name
+        if op.kind in ALLOCATING:
+            name = numbers[op.name] = len(numbers) - 1
+        ops.append(replace(op, name=name, first=first))
+    return trace.with_ops(ops)
+
+
+def _closed(trace: Trace) -> Trace:
+    """The trace without the operations on names that nothing makes before them."""
+    made = {NIL}
+    ops = []
+    for op in trace:
+        if op.block is not None and op.block not in made:
+            continue
+        if op.kind in ALLOCATING:
+            if op.name in made or op.name >= MAX_OPS:
+                continue
+            made.add(op.name)
+        ops.append(op)
+    return trace.with_ops(ops)
+
+
+def _key(trace: Trace) -> tuple:
+    return trace.store, trace.ops
+
+
+def _put(ops: tuple[Op, ...], index: int, op: Op) -> tuple[Op, ...]:
+    return (*ops[:index], op, *ops[index + 1 :])
+
+
+def _called(op: Op, old: int, new: int) -> Op:
+    """The operation with another name for its block."""
+    return replace(op, first=new) if op.block == old else op
+
+
+def _rows(trace: Trace) -> list[list[Cycle]]:
+    return list(repeated(trace.ops, least=3))
+
+
+def _row(trace: Trace, place: int) -> list[Cycle]:
+    rows = _rows(trace)
+    return rows[place] if place < len(rows) else []
+
+
+def _without(trace: Trace, row: list[Cycle], step: int) -> Iterator[Op]:
+    """The trace without operation number `step` of each cycle in a row."""
+    gone = {cycle.start + step for cycle in row}
+    return (op for index, op in enumerate(trace.ops) if index not in gone)

@@ -1,0 +1,254 @@
+"""Executes LLVM IR on symbolic values: a path goes in, the paths it splits into come out.
+
+It follows every feasible branch and forgets none; what must not happen becomes an obligation of
+the path.  It knows nothing of allocators: callees it has no body for are hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import z3
+
+from proofs.intrinsics import Intrinsics
+from proofs.ir import (
+    POINTER_BITS,
+    Function,
+    Instruction,
+    Label,
+    Module,
+    Number,
+    Operand,
+    Symbol,
+    Undefined,
+    Variable,
+)
+from proofs.meaning import Value, result_of
+from proofs.memory import BYTE, Word
+from proofs.path import Path, PathAsker, Reasoning
+from proofs.read_ir import UnsupportedIr
+from proofs.terms import constant_of, is_set, number
+
+Outcome = tuple[Path, Value | None]
+Hook = Callable[["Engine", Path, Sequence[z3.BitVecRef]], list[Outcome]]
+Guard = Callable[[Path, z3.BitVecRef, z3.BitVecRef, bool], z3.BoolRef]
+
+# Their result is worth a name: later terms stay sums of variables.
+_NAMED = frozenset({"select", "and", "or", "udiv", "urem", "lshr", "shl", "mul", "sub", "add"})
+_STACK = 0x7FFF_0000_0000
+
+
+class LoopLimit(Exception):
+    """A feasible path went round a loop too often: nothing can be said beyond it."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """Where a path stands inside one function."""
+
+    path: Path
+    values: dict[str, Value]
+    block: str
+    previous: str = ""
+    position: int = 0
+    visits: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Engine:
+    """The executor of one module.
+
+    hooks     callee -> what to do instead of executing it
+    symbols   address -> name of the function there, for calls through pointers
+    guard     (path, address, size, writes) -> the condition under which the access is allowed
+    rounds    how often a path may enter one block of one activation
+    covered   (function, block) pairs executed so far
+    """
+
+    module: Module
+    reasoning: Reasoning
+    guard: Guard
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    symbols: Mapping[int, str] = field(default_factory=dict)
+    rounds: int = 12
+    covered: set[tuple[str, str]] = field(default_factory=set)
+    steps: int = 0
+    _stack: int = _STACK
+
+    def call(self, path: Path, name: str, arguments: Sequence[Value]) -> list[Outcome]:
+        """Every way the call can end: paths with the value returned (None for void)."""
+        if name in self.hooks:
+            return self.hooks[name](self, path, arguments)
+        function = self.module.functions.get(name)
+        if function is None:
+            raise UnsupportedIr(f"unsupported call: {name} has no body and no model")
+        names = [parameter for parameter, _ in function.parameters]
+        frames = [_Frame(path, dict(zip(names, arguments, strict=True)), function.entry)]
+        outcomes: list[Outcome] = []
+        while frames:
+            outcomes += self._advance(function, frames.pop(), frames)
+        return outcomes
+
+    def load(self, path: Path, address: z3.BitVecRef, size: int) -> z3.BitVecRef:
+        """What memory holds; asks no permission."""
+        return path.memory.load(address, size, PathAsker(self.reasoning, path))
+
+    def _advance(self, function: Function, frame: _Frame, frames: list[_Frame]) -> list[Outcome]:
+        """Runs a frame to the end of its block, or to a call that splits the path."""
+        block = function.blocks[frame.block]
+        if frame.position == 0:
+            self._enter(function, frame)
+        while True:
+            instruction = block.instructions[frame.position]
+            frame.position += 1
+            self.steps += 1
+            if instruction.opcode == "ret":
+                values = [self._value(frame, operand) for operand in instruction.operands]
+                return [(frame.path, values[0] if values else None)]
+            if instruction.opcode in ("br", "switch"):
+                self._branch(function, frame, instruction, frames)
+                return []
+            if instruction.opcode == "unreachable":
+                frame.path.owe("no_undefined", f"{function.name} reaches unreachable code", False)
+                return [(frame.path, None)]
+            if instruction.opcode == "call":
+                if not self._call(function, frame, instruction, frames):
+                    return []
+                continue
+            self._simple(function, frame, instruction)
+
+    def _enter(self, function: Function, frame: _Frame) -> None:
+        """Counts the visit and gives the block's phis their values, all at once."""
+        self.covered.add((function.name, frame.block))
+        frame.visits = {**frame.visits, frame.block: frame.visits.get(frame.block, 0) + 1}
+        if frame.visits[frame.block] > self.rounds:
+            raise LoopLimit(f"{function.name} goes round a loop more than {self.rounds} times")
+        incoming = {}
+        for instruction in function.blocks[frame.block].instructions:
+            if instruction.opcode != "phi":
+                break
+            source = instruction.operands[instruction.detail.index(frame.previous)]
+            incoming[instruction.result] = self._value(frame, source)
+            frame.position += 1
+        frame.values = {**frame.values, **incoming}
+
+    def _branch(self, function, frame: _Frame, instruction: Instruction, frames) -> None:
+        if instruction.opcode == "switch":
+            self._switch(frame, instruction, frames)
+            return
+        if len(instruction.operands) == 1:
+            self._go(frame, frame.path, instruction.operands[0], frames)
+            return
+        # llvmlite's order: condition, target when false, target when true.
+        flag, no, yes = instruction.operands
+        condition = is_set(self._value(frame, flag))
+        for target, safe in ((no, condition), (yes, z3.Not(condition))):
+            if function.blocks[target.name].trap:
+                what = f"undefined behaviour in {function.name}"
+                frame.path.owe("no_undefined", what, safe)
+                self._go(frame, frame.path, yes if target is no else no, frames)
+                return
+        for taken, path in self.reasoning.split(frame.path, condition):
+            self._go(frame, path, yes if taken else no, frames)
+
+    def _switch(self, frame: _Frame, instruction: Instruction, frames: list[_Frame]) -> None:
+        value, default = self._value(frame, instruction.operands[0]), instruction.operands[1]
+        rest: Path | None = frame.path
+        for case, label in instruction.detail:
+            sides = dict(self.reasoning.split(rest, value == number(case, value.size())))
+            if True in sides:
+                self._go(frame, sides[True], Label(label), frames)
+            rest = sides.get(False)
+            if rest is None:
+                return
+        self._go(frame, rest, default, frames)
+
+    def _go(self, frame: _Frame, path: Path, target: Label, frames: list[_Frame]) -> None:
+        frames.append(_Frame(path, frame.values, target.name, frame.block, 0, frame.visits))
+
+    def _call(self, function, frame: _Frame, instruction: Instruction, frames) -> bool:
+        """Calls; True when the frame itself goes on, False when its successors are queued."""
+        arguments = [self._value(frame, operand) for operand in instruction.operands]
+        name = instruction.detail
+        if name is None:
+            name = self._pointed_to(arguments.pop())
+        outcomes = Intrinsics(self, frame.path, function.name).call(name, arguments)
+        if outcomes is None:
+            outcomes = self.call(frame.path, name, arguments)
+        if len(outcomes) == 1 and outcomes[0][0] is frame.path:
+            frame.values = {**frame.values, instruction.result: outcomes[0][1]}
+            return True
+        for path, value in outcomes:
+            values = {**frame.values, instruction.result: value}
+            frames.append(replace(frame, path=path, values=values))
+        return False
+
+    def _pointed_to(self, pointer: z3.BitVecRef) -> str:
+        address = constant_of(pointer)
+        if address not in self.symbols:
+            raise UnsupportedIr(f"unsupported call through a pointer: {pointer}")
+        return self.symbols[address]
+
+    def _simple(self, function, frame: _Frame, instruction: Instruction) -> None:
+        values = [self._value(frame, operand) for operand in instruction.operands]
+        opcode, path = instruction.opcode, frame.path
+        if opcode == "load":
+            self._permit(function, path, values[0], instruction, writes=False)
+            result = self.load(path, values[0], instruction.detail.size)
+        elif opcode == "store":
+            self._permit(function, path, values[1], instruction, writes=True)
+            path.write(Word(values[1], values[0]))
+            return
+        elif opcode == "alloca":
+            result = self._local(instruction)
+        else:
+            self._check_division(function, path, instruction, values)
+            result = result_of(instruction, values)
+        if opcode in _NAMED and result.size() == POINTER_BITS:
+            result = self.reasoning.named(path, result, function.name)
+        frame.values = {**frame.values, instruction.result: result}
+
+    def _permit(self, function, path: Path, address, instruction: Instruction, writes: bool):
+        access = instruction.detail
+        verb = "writes" if writes else "reads"
+        if access.alignment > 1:
+            aligned = address & number(access.alignment - 1) == 0
+            path.owe("no_undefined", f"{function.name} {verb} at a misaligned address", aligned)
+        allowed = self.guard(path, address, number(access.size), writes)
+        path.owe("bounds", f"{function.name} {verb} outside its memory", allowed)
+
+    def _check_division(self, function, path: Path, instruction: Instruction, values) -> None:
+        opcode = instruction.opcode
+        if opcode in ("udiv", "urem", "sdiv", "srem"):
+            nonzero = values[1] != 0
+            path.owe("no_undefined", f"{function.name} divides by zero", nonzero)
+        if opcode in ("shl", "lshr", "ashr"):
+            inside = z3.ULT(values[1], values[1].size())
+            path.owe("no_undefined", f"{function.name} shifts too far", inside)
+
+    def _local(self, instruction: Instruction) -> z3.BitVecRef:
+        """A fresh local object, never at an address used before."""
+        access = instruction.detail
+        self._stack -= -(-access.size // 16) * 16 + 16
+        return number(self._stack)
+
+    def _value(self, frame: _Frame, operand: Operand) -> Value:
+        if isinstance(operand, Variable):
+            return frame.values[operand.name]
+        if isinstance(operand, Number):
+            return number(operand.value, operand.width)
+        if isinstance(operand, Undefined):
+            return self.reasoning.fresh("undefined", operand.width)
+        if isinstance(operand, Symbol):
+            return number(self._address_of(operand.name) + operand.offset)
+        raise UnsupportedIr(f"unsupported operand: {operand}")
+
+    def _address_of(self, name: str) -> int:
+        names = sorted({*self.module.functions, *self.module.globals, *self.symbols.values()})
+        return 0x6000_0000_0000 + 0x10000 * names.index(name)
+
+
+def size_bits(size: int) -> int:
+    """Bits of an object of `size` bytes."""
+    return size * BYTE

@@ -1,0 +1,177 @@
+"""Bit-vector conditions as conditions on integers, exactly: wrap-around is an integer of its own.
+
+An optional road to the solver: products and long chains of additions are far easier there.
+A term without a translation raises NoIntegerForm and is left to the bit-vector solver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import z3
+
+from proofs.terms import as_sum, value_range
+
+
+class NoIntegerForm(Exception):
+    """A term (named in the message) that has no translation here."""
+
+
+_COMPARISONS = {
+    z3.Z3_OP_EQ: lambda a, b: a == b,
+    z3.Z3_OP_DISTINCT: lambda a, b: a != b,
+    z3.Z3_OP_ULEQ: lambda a, b: a <= b,
+    z3.Z3_OP_ULT: lambda a, b: a < b,
+    z3.Z3_OP_UGEQ: lambda a, b: a >= b,
+    z3.Z3_OP_UGT: lambda a, b: a > b,
+}
+_CONNECTIVES = {
+    z3.Z3_OP_AND: z3.And,
+    z3.Z3_OP_OR: z3.Or,
+    z3.Z3_OP_NOT: z3.Not,
+    z3.Z3_OP_IMPLIES: z3.Implies,
+    z3.Z3_OP_XOR: z3.Xor,
+}
+_TRUTH = (z3.Z3_OP_TRUE, z3.Z3_OP_FALSE)
+
+
+class Translation:
+    """Keeps what it has translated, so that conditions shared by many queries cost once.
+
+    Each translated condition knows the side conditions (definitions of quotients and wraps) of
+    the terms in it; a query needs those of its conditions and no others.
+    """
+
+    def __init__(self) -> None:
+        self.variables: dict[str, tuple[z3.BitVecRef, z3.ArithRef]] = {}
+        self._sides: list[tuple[z3.BoolRef, ...]] = []
+        self._known: dict[int, tuple[z3.ExprRef, z3.ExprRef, frozenset[int]]] = {}
+        self._fresh = 0
+
+    def query(self, conditions: Sequence[z3.BoolRef]) -> list[z3.BoolRef]:
+        """Integer conditions that hold together iff the given ones do; raises NoIntegerForm."""
+        translated, needed = [], set()
+        for condition in conditions:
+            result, sides = self._boolean(condition)
+            translated.append(result)
+            needed |= sides
+        return [side for index in sorted(needed) for side in self._sides[index]] + translated
+
+    def _remember(self, term, result, own: Sequence[z3.BoolRef], needed: set[int]):
+        if own:
+            needed = needed | {len(self._sides)}
+            self._sides.append(tuple(own))
+        kept = frozenset(needed)
+        self._known[term.get_id()] = (term, result, kept)
+        return result, kept
+
+    def _boolean(self, term: z3.BoolRef):
+        known = self._known.get(term.get_id())
+        if known:
+            return known[1:]
+        kind = term.decl().kind()
+        if kind in _TRUTH or (kind == z3.Z3_OP_UNINTERPRETED and not term.num_args()):
+            return self._remember(term, term, (), set())
+        boolean = term.num_args() > 0 and z3.is_bool(term.arg(term.num_args() - 1))
+        if boolean and kind in (z3.Z3_OP_EQ, z3.Z3_OP_DISTINCT, z3.Z3_OP_ITE, *_CONNECTIVES):
+            parts, needed = self._all(self._boolean, term.children())
+            build = _CONNECTIVES.get(kind) or _COMPARISONS.get(kind) or z3.If
+            return self._remember(term, build(*parts), (), needed)
+        if kind in _COMPARISONS:
+            parts, needed = self._all(self._integer, term.children())
+            return self._remember(term, _COMPARISONS[kind](*parts), (), needed)
+        if kind == z3.Z3_OP_BUMUL_NO_OVFL:
+            (first, second), needed = self._all(self._integer, term.children())
+            fits = first * second < (1 << term.arg(0).size())
+            return self._remember(term, fits, (), needed)
+        raise NoIntegerForm(term.decl().name())
+
+    def _all(self, translate, terms):
+        results, needed = [], set()
+        for term in terms:
+            result, sides = translate(term)
+            results.append(result)
+            needed |= sides
+        return results, needed
+
+    def _integer(self, term: z3.BitVecRef):
+        known = self._known.get(term.get_id())
+        if known:
+            return known[1:]
+        total = as_sum(term)
+        if len(total.parts) == 1 and not total.constant and total.parts[0][1].eq(term):
+            return self._atom(term)
+        atoms, needed = self._all(self._integer, [atom for _, atom in total.parts])
+        result = z3.IntVal(total.constant)
+        for (coefficient, _), atom in zip(total.parts, atoms, strict=True):
+            result = result + coefficient * atom
+        return self._wrapped(term, z3.simplify(result), total.bounds(), needed)
+
+    def _wrapped(self, term, value: z3.ArithRef, bounds: tuple[int, int], needed: set[int]):
+        """value modulo 2**width, with as little said about the wraps as its bounds allow."""
+        whole = 1 << term.size()
+        fewest, most = bounds[0] // whole, bounds[1] // whole
+        if fewest == most:
+            return self._remember(term, value - whole * fewest if fewest else value, (), needed)
+        turns = self._variable("turns")
+        value = value - whole * turns
+        own = (turns >= fewest, turns <= most, value >= 0, value < whole)
+        return self._remember(term, value, own, needed)
+
+    def _atom(self, term: z3.BitVecRef):
+        kind = term.decl().kind()
+        if kind == z3.Z3_OP_UNINTERPRETED and not term.num_args():
+            name = term.decl().name()
+            variable = z3.Int(name)
+            self.variables[name] = (term, variable)
+            own = (variable >= 0, variable < (1 << term.size()))
+            return self._remember(term, variable, own, set())
+        if kind == z3.Z3_OP_EXTRACT:
+            return self._extract(term)
+        if kind == z3.Z3_OP_ITE:
+            condition, sides = self._boolean(term.arg(0))
+            (yes, no), needed = self._all(self._integer, term.children()[1:])
+            return self._remember(term, z3.If(condition, yes, no), (), needed | sides)
+        if kind in (z3.Z3_OP_BUDIV, z3.Z3_OP_BUDIV_I):
+            return self._quotient(term)
+        if kind == z3.Z3_OP_BMUL:
+            factors, needed = self._all(self._integer, term.children())
+            value = factors[0]
+            for factor in factors[1:]:
+                value = value * factor
+            most = 1
+            for factor in term.children():
+                most *= value_range(factor)[1]
+            return self._wrapped(term, value, (0, most), needed)
+        if kind == z3.Z3_OP_BNOT:
+            value, needed = self._integer(term.arg(0))
+            return self._remember(term, (1 << term.size()) - 1 - value, (), set(needed))
+        raise NoIntegerForm(term.decl().name())
+
+    def _extract(self, term: z3.BitVecRef):
+        top, bottom = term.params()
+        source = term.arg(0)
+        value, needed = self._integer(source)
+        middle = self._variable("middle")
+        whole, own = middle * (1 << bottom), [middle >= 0, middle < (1 << (top - bottom + 1))]
+        if value_range(source)[1] >> (top + 1):
+            above = self._variable("above")
+            own.append(above >= 0)
+            whole = whole + above * (1 << (top + 1))
+        if bottom:
+            own += [value - whole >= 0, value - whole < (1 << bottom)]
+        else:
+            own.append(value == whole)
+        return self._remember(term, middle, own, set(needed))
+
+    def _quotient(self, term: z3.BitVecRef):
+        (dividend, divisor), needed = self._all(self._integer, term.children())
+        quotient = self._variable("quotient")
+        most = (1 << term.size()) - 1
+        exact = z3.And(quotient * divisor <= dividend, dividend < (quotient + 1) * divisor)
+        own = (quotient >= 0, quotient <= most, z3.If(divisor == 0, quotient == most, exact))
+        return self._remember(term, quotient, own, needed)
+
+    def _variable(self, stem: str) -> z3.ArithRef:
+        self._fresh += 1
+        return z3.Int(f"{stem}!{self._fresh}")

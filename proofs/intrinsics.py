@@ -1,0 +1,76 @@
+"""The functions that LLVM itself provides: memset, memcpy, arithmetic with overflow, traps.
+
+Only those; the functions of the C library that a program calls are hooks of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import z3
+
+from proofs.meaning import Value, extreme, ones, with_overflow
+from proofs.memory import Copy, Fill
+from proofs.path import Path
+from proofs.read_ir import TRAPS, UnsupportedIr
+from proofs.terms import simplify
+
+if TYPE_CHECKING:
+    from proofs.engine import Engine
+
+_NOTHING = ("llvm.lifetime.", "llvm.dbg.", "llvm.assume", "llvm.experimental.noalias")
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Calls made by `caller` on one path."""
+
+    engine: Engine
+    path: Path
+    caller: str
+
+    def call(self, name: str, arguments: Sequence[Value]) -> list | None:
+        """What the call gives, None when `name` is not one of LLVM's."""
+        if name in ("memset", "memcpy", "memmove"):
+            byte = z3.Extract(7, 0, arguments[1])
+            middle = byte if name == "memset" else arguments[1]
+            self._move(name, arguments[0], middle, arguments[2])
+            return [(self.path, arguments[0])]
+        if not name.startswith("llvm."):
+            return None
+        if name.startswith(TRAPS):
+            self.path.owe("no_undefined", f"undefined behaviour in {self.caller}", False)
+            return []
+        if name.startswith(_NOTHING):
+            return [(self.path, None)]
+        verb = name.split(".")[1]
+        if verb in ("memset", "memcpy", "memmove"):
+            self._move(verb, *arguments[:3])
+            return [(self.path, None)]
+        return [(self.path, self._pure(name, verb, arguments))]
+
+    def _pure(self, name: str, verb: str, arguments: Sequence[Value]) -> Value:
+        if ".with.overflow." in name:
+            return with_overflow(verb, *arguments)
+        if verb in ("umin", "umax", "smin", "smax"):
+            return extreme(verb, *arguments)
+        if verb == "ctpop":
+            return ones(arguments[0])
+        raise UnsupportedIr(f"unsupported intrinsic: {name}")
+
+    def _move(self, verb: str, target, source, length) -> None:
+        """memset (source is a byte) or memcpy and memmove (source is an address)."""
+        path, guard, nothing = self.path, self.engine.guard, length == 0
+        what = f"{self.caller} calls {verb} outside its memory"
+        path.owe("bounds", what, z3.Or(nothing, guard(path, target, length, True)))
+        if verb == "memset":
+            path.write(Fill(target, length, source))
+            return
+        path.owe("bounds", what, z3.Or(nothing, guard(path, source, length, False)))
+        if verb == "memcpy":
+            apart = [z3.UGE(target, source + length), z3.UGE(source, target + length)]
+            what = f"{self.caller} calls memcpy on ranges that overlap"
+            path.owe("no_undefined", what, z3.Or(nothing, target == source, *apart))
+        path.write(Copy(target, simplify(length), source, path.memory))

@@ -1,0 +1,127 @@
+"""Plain frozen records of an LLVM module: what the engine executes.
+
+They know neither llvmlite nor z3; read_ir.py makes them, engine.py runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+POINTER_BITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A parameter or the result of an instruction."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A constant of `width` bits."""
+
+    value: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undefined:
+    """undef or poison: any value at all."""
+
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """The address of a function or of a global variable, `offset` bytes into it."""
+
+    name: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A basic block as the target of a branch."""
+
+    name: str
+
+
+Operand = Variable | Number | Undefined | Symbol | Label
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a load or store touches memory: bytes, and the alignment the compiler relies on."""
+
+    size: int
+    alignment: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSteps:
+    """getelementptr with its types resolved: base + offset + sum(index * stride), in bytes.
+
+    `strides` belongs to the operands after the base; 0 where the index went into `offset`.
+    """
+
+    offset: int
+    strides: tuple[int, ...]
+
+
+Detail = str | int | Access | AddressSteps | tuple | None
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction.
+
+    `detail` depends on the opcode: the predicate of icmp, the incoming labels of phi, an Access,
+    AddressSteps, the callee of a direct call (None: the last operand is the function pointer),
+    the index of extractvalue, ((value, label), ...) of switch, the Access of alloca.
+    """
+
+    opcode: str
+    result: str
+    width: int
+    operands: tuple[Operand, ...]
+    detail: Detail
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A basic block; `trap` says that it does nothing but report undefined behaviour."""
+
+    name: str
+    instructions: tuple[Instruction, ...]
+    trap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A defined function; parameters as (name, bits)."""
+
+    name: str
+    parameters: tuple[tuple[str, int], ...]
+    blocks: Mapping[str, Block]
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalVariable:
+    """A global: its size in bytes, and its initial bytes where they are plain (else None)."""
+
+    name: str
+    size: int
+    initial: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A whole module, with the hash of the text it was read from."""
+
+    functions: Mapping[str, Function]
+    globals: Mapping[str, GlobalVariable]
+    digest: str

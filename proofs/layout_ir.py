@@ -1,0 +1,101 @@
+"""Sizes and offsets of LLVM types, read from the module's text.
+
+x86-64 only, and only the types C code without vectors or floats needs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proofs.ir import POINTER_BITS
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The named structure types of a module, as text."""
+
+    structures: Mapping[str, str]
+
+    @staticmethod
+    def of(module_text: str) -> Layout:
+        """The layout of the module printed as `module_text`."""
+        found = re.findall(r"^(%[\w.\"]+) = type (.*)$", module_text, re.MULTILINE)
+        return Layout(dict(found))
+
+    def bits(self, kind: str) -> int:
+        """Bits of a register of this type; 0 for void, labels and aggregates."""
+        if kind == "ptr":
+            return POINTER_BITS
+        return int(kind[1:]) if re.fullmatch(r"i\d+", kind) else 0
+
+    def size(self, kind: str) -> int:
+        """Bytes of an object of this type, padding included."""
+        return self._measure(kind)[0]
+
+    def element(self, array: str) -> str:
+        """The element type of an array type."""
+        return re.match(r"\[\d+ x (.*)\]$", array)[1]
+
+    def field(self, kind: str, index: int) -> tuple[int, str]:
+        """Offset in bytes and type of a structure's field."""
+        offset = 0
+        for position, (start, part) in enumerate(self._fields(kind)):
+            if position == index:
+                return start, part
+            offset = start
+        raise IndexError(f"{kind} has no field {index} (the last starts at {offset})")
+
+    def leading_type(self, text: str) -> tuple[str, str]:
+        """The type at the start of `text`, and what follows it."""
+        if text[0] in "[{<":
+            depth = 0
+            for end, letter in enumerate(text):
+                depth += (letter in "[{<(") - (letter in "]}>)")
+                if depth == 0:
+                    return text[: end + 1], text[end + 1 :].strip()
+        kind, _, rest = text.partition(" ")
+        return kind.rstrip(","), rest
+
+    def _measure(self, kind: str) -> tuple[int, int]:
+        """(size, alignment) in bytes."""
+        bits = self.bits(kind)
+        if bits:
+            size = (bits + 7) // 8
+            return size, min(size, 16)
+        if kind.startswith("["):
+            size, alignment = self._measure(self.element(kind))
+            return size * int(re.match(r"\[(\d+)", kind)[1]), alignment
+        end, widest = 0, 1
+        packed = self._body(kind).startswith("<")
+        for start, part in self._fields(kind):
+            size, alignment = self._measure(part)
+            end, widest = start + size, max(widest, 1 if packed else alignment)
+        return -(-end // widest) * widest, widest
+
+    def _fields(self, kind: str) -> list[tuple[int, str]]:
+        body = self._body(kind)
+        packed = body.startswith("<")
+        offset, fields = 0, []
+        for part in split_top_level(body.strip("<>").strip()[1:-1]):
+            size, alignment = self._measure(part)
+            start = offset if packed else -(-offset // alignment) * alignment
+            fields.append((start, part))
+            offset = start + size
+        return fields
+
+    def _body(self, kind: str) -> str:
+        return self.structures.get(kind, kind)
+
+
+def split_top_level(text: str) -> list[str]:
+    """The comma-separated parts of `text`, commas inside brackets left alone."""
+    parts, depth, start = [], 0, 0
+    for position, letter in enumerate(text):
+        depth += (letter in "[{<(") - (letter in "]}>)")
+        if letter == "," and depth == 0:
+            parts.append(text[start:position].strip())
+            start = position + 1
+    parts.append(text[start:].strip())
+    return [part for part in parts if part]

@@ -1,0 +1,161 @@
+"""What each LLVM instruction computes, as z3 terms; nothing here branches or touches memory.
+
+Arithmetic wraps, as the machine's does: overflow that C forbids shows as a trap in the raw IR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import z3
+
+from proofs.ir import AddressSteps, Instruction
+from proofs.read_ir import UnsupportedIr
+from proofs.terms import bit, constant_of, is_set, low_bits, number, simplify, value_range
+
+Value = z3.BitVecRef | tuple
+
+
+def result_of(instruction: Instruction, values: Sequence[Value]) -> Value:
+    """The value of an instruction without side effects; raises UnsupportedIr."""
+    opcode = instruction.opcode
+    if opcode in _BINARY:
+        return simplify(_BINARY[opcode](*values))
+    if opcode in _SHAPING:
+        return simplify(_SHAPING[opcode](values[0], instruction.width))
+    if opcode == "icmp":
+        return z3.simplify(bit(compare(instruction.detail, *values)))
+    if opcode == "select":
+        return simplify(z3.If(is_set(values[0]), values[1], values[2]))
+    if opcode == "getelementptr":
+        return _address(instruction.detail, values)
+    if opcode == "extractvalue":
+        return values[0][instruction.detail]
+    raise UnsupportedIr(f"unsupported instruction: {instruction.text}")
+
+
+def compare(predicate: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BoolRef:
+    """icmp; a signed comparison of numbers that are never negative becomes an unsigned one."""
+    if predicate in _SIGNED:
+        half = 1 << (first.size() - 1)
+        if all(value_range(term)[1] < half for term in (first, second)):
+            return _COMPARE["u" + predicate[1:]](first, second)
+        return _SIGNED[predicate](first, second)
+    return _COMPARE[predicate](first, second)
+
+
+def with_overflow(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> tuple:
+    """llvm.{s,u}{add,sub,mul}.with.overflow: (result, whether it overflowed)."""
+    signed, verb = name[0] == "s", name[1:]
+    result = _BINARY[verb](first, second)
+    if verb == "mul" and 1 in (constant_of(first), constant_of(second)):
+        return simplify(result), number(0, 1)
+    fits = {
+        ("add", True): lambda a, b: z3.And(
+            z3.BVAddNoOverflow(a, b, True), z3.BVAddNoUnderflow(a, b)
+        ),
+        ("sub", True): lambda a, b: z3.And(
+            z3.BVSubNoOverflow(a, b), z3.BVSubNoUnderflow(a, b, True)
+        ),
+        ("mul", True): lambda a, b: z3.And(
+            z3.BVMulNoOverflow(a, b, True), z3.BVMulNoUnderflow(a, b)
+        ),
+        ("add", False): lambda a, b: z3.UGE(a + b, a),
+        ("sub", False): lambda a, b: z3.UGE(a, b),
+        ("mul", False): lambda a, b: z3.BVMulNoOverflow(a, b, False),
+    }[verb, signed](first, second)
+    return simplify(result), z3.simplify(bit(z3.Not(fits)))
+
+
+def extreme(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
+    """llvm.{u,s}{min,max}."""
+    less = compare(name[0] + "lt", first, second)
+    return simplify(z3.If(less, first, second) if name[1:] == "min" else z3.If(less, second, first))
+
+
+def ones(value: z3.BitVecRef) -> z3.BitVecRef:
+    """llvm.ctpop: how many bits are set."""
+    width = value.size()
+    bits = [z3.ZeroExt(width - 1, z3.Extract(index, index, value)) for index in range(width)]
+    return simplify(z3.Sum(bits))
+
+
+def _and(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
+    """Where the masked low bits are known, a subtraction or a constant: it stays a plain sum."""
+    value, mask = (second, constant_of(first)) if z3.is_bv_value(first) else (
+        first,
+        constant_of(second),
+    )
+    if mask is None or z3.is_bv_value(value):
+        return first & second
+    width = value.size()
+    cleared = (1 << width) - mask  # mask clears the low bits when this is a power of two
+    if cleared & (cleared - 1) == 0:
+        known = low_bits(value, cleared.bit_length() - 1)
+        return first & second if known is None else value - number(known, width)
+    known = low_bits(value, mask.bit_length())
+    return first & second if known is None else number(known & mask, width)
+
+
+def _or(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
+    """Where the bits to be set are known, an addition."""
+    value, extra = (second, constant_of(first)) if z3.is_bv_value(first) else (
+        first,
+        constant_of(second),
+    )
+    if extra is None or z3.is_bv_value(value):
+        return first | second
+    known = low_bits(value, extra.bit_length())
+    if known is None:
+        return first | second
+    return value + number((known | extra) - known, value.size())
+
+
+_BINARY: dict[str, Callable] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "and": _and,
+    "or": _or,
+    "xor": lambda a, b: a ^ b,
+    "shl": lambda a, b: a << b,
+    "lshr": z3.LShR,
+    "ashr": lambda a, b: a >> b,
+    "udiv": z3.UDiv,
+    "urem": z3.URem,
+    "sdiv": lambda a, b: a / b,
+    "srem": z3.SRem,
+}
+_SHAPING: dict[str, Callable] = {
+    "zext": lambda value, width: z3.ZeroExt(width - value.size(), value),
+    "sext": lambda value, width: z3.SignExt(width - value.size(), value),
+    "trunc": lambda value, width: z3.Extract(width - 1, 0, value),
+    "ptrtoint": lambda value, width: z3.Extract(width - 1, 0, value),
+    "inttoptr": lambda value, width: z3.ZeroExt(width - value.size(), value),
+    "bitcast": lambda value, _width: value,
+    "freeze": lambda value, _width: value,
+}
+_COMPARE: dict[str, Callable] = {
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
+    "ult": z3.ULT,
+    "ule": z3.ULE,
+    "ugt": z3.UGT,
+    "uge": z3.UGE,
+}
+_SIGNED: dict[str, Callable] = {
+    "slt": lambda a, b: a < b,
+    "sle": lambda a, b: a <= b,
+    "sgt": lambda a, b: a > b,
+    "sge": lambda a, b: a >= b,
+}
+
+
+def _address(steps: AddressSteps, values: Sequence[Value]) -> z3.BitVecRef:
+    base, width = values[0], values[0].size()
+    total = base + number(steps.offset, width)
+    for stride, index in zip(steps.strides, values[1:], strict=True):
+        if stride:
+            wide = z3.SignExt(width - index.size(), index) if index.size() < width else index
+            total = total + wide * number(stride, width)
+    return simplify(total)

@@ -1,0 +1,200 @@
+"""Reads LLVM IR text into the records of ir.py, through llvmlite.
+
+llvmlite hides predicates, element types and alignments; those few are parsed from the text of
+the instruction.  It executes nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+
+import llvmlite.binding as llvm
+
+from proofs.ir import (
+    POINTER_BITS,
+    Access,
+    AddressSteps,
+    Block,
+    Detail,
+    Function,
+    GlobalVariable,
+    Instruction,
+    Label,
+    Module,
+    Number,
+    Operand,
+    Symbol,
+    Undefined,
+    Variable,
+)
+from proofs.layout_ir import Layout, split_top_level
+
+TRAPS = ("llvm.ubsantrap", "llvm.trap")
+
+
+class UnsupportedIr(Exception):
+    """An instruction or operand that the engine has no meaning for: one line that shows it."""
+
+
+def read_ir(text: str) -> Module:
+    """The module in `text`, its locals promoted to registers; raises UnsupportedIr."""
+    parsed = _promoted(text)
+    layout = Layout.of(str(parsed))
+    functions = {
+        function.name: _read_function(function, layout)
+        for function in parsed.functions
+        if not function.is_declaration
+    }
+    variables = {variable.name: _read_global(variable, layout)
+                 for variable in parsed.global_variables}
+    return Module(functions, variables, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _promoted(text: str) -> llvm.ModuleRef:
+    """Parsed, locals in registers, trivial blocks merged, every value and block named."""
+    llvm.initialize_native_target()
+    module = llvm.parse_assembly(text)
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine()
+    builder = llvm.create_pass_builder(
+        target, llvm.create_pipeline_tuning_options(speed_level=0)
+    )
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_instruction_namer_pass()
+    passes.run(module, builder)
+    module.verify()
+    return module
+
+
+def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
+    text = str(variable).strip()
+    found = re.search(r"(?:global|constant) (.*)$", text)
+    kind, rest = layout.leading_type(found[1])
+    size = layout.size(kind)
+    literal = re.match(r'c"((?:[^"])*)"', rest)
+    if literal:
+        hexed = re.sub(r"\\([0-9A-Fa-f]{2})", r"\\x\1", literal[1])
+        return GlobalVariable(variable.name, size, ast.literal_eval(f'b"{hexed}"'))
+    zero = rest.startswith(("zeroinitializer", "null"))
+    return GlobalVariable(variable.name, size, bytes(size) if zero else None)
+
+
+def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
+    blocks = {}
+    for block in function.blocks:
+        instructions = tuple(_read(instruction, layout) for instruction in block.instructions)
+        first = instructions[0]
+        trap = first.opcode == "unreachable" or (
+            first.opcode == "call" and str(first.detail).startswith(TRAPS)
+        )
+        blocks[block.name] = Block(block.name, instructions, trap)
+    parameters = tuple(
+        (argument.name, layout.bits(str(argument.type))) for argument in function.arguments
+    )
+    return Function(function.name, parameters, blocks, next(iter(blocks)))
+
+
+def _read(instruction: llvm.ValueRef, layout: Layout) -> Instruction:
+    text = str(instruction).strip()
+    opcode = instruction.opcode
+    raw = list(instruction.operands)
+    if opcode == "call":
+        return _read_call(instruction, raw, text, layout)
+    if opcode == "switch":
+        raw = raw[:2]
+    operands = tuple(_operand(operand, layout) for operand in raw)
+    detail = _detail(opcode, instruction, text, operands, layout)
+    width = layout.bits(str(instruction.type))
+    return Instruction(opcode, instruction.name, width, operands, detail, text)
+
+
+def _read_call(instruction, raw, text: str, layout: Layout) -> Instruction:
+    callee = raw[-1]
+    named = callee.name if callee.value_kind.name == "function" else None
+    kept = raw[:-1] if named else raw
+    kept = [operand for operand in kept if str(operand.type) != "metadata"]
+    operands = tuple(_operand(operand, layout) for operand in kept)
+    width = layout.bits(str(instruction.type))
+    return Instruction("call", instruction.name, width, operands, named, text)
+
+
+def _operand(operand: llvm.ValueRef, layout: Layout) -> Operand:
+    kind, of_type = operand.value_kind.name, str(operand.type)
+    if kind in ("argument", "instruction"):
+        return Variable(operand.name)
+    if of_type == "label":
+        return Label(operand.name)
+    if kind in ("function", "global_variable", "global_alias"):
+        return Symbol(operand.name)
+    text = str(operand).strip()
+    return _constant(text, of_type, layout)
+
+
+def _constant(text: str, of_type: str, layout: Layout) -> Operand:
+    word, width = text.split()[-1], layout.bits(of_type)
+    if word in ("undef", "poison"):
+        return Undefined(width)
+    if width and word in ("null", "zeroinitializer", "false"):
+        return Number(0, width)
+    if width and word == "true":
+        return Number(1, 1)
+    if width and re.fullmatch(r"-?\d+", word):
+        return Number(int(word) % (1 << width), width)
+    address = re.search(r"inttoptr \(i64 (-?\d+) to ptr\)", text)
+    if address:
+        return Number(int(address[1]) % (1 << POINTER_BITS), POINTER_BITS)
+    inside = re.search(r"getelementptr [\w ]*\(i8, ptr @([\w.]+), i64 (-?\d+)\)", text)
+    if inside:
+        return Symbol(inside[1], int(inside[2]))
+    raise UnsupportedIr(f"unsupported operand: {text}")
+
+
+def _detail(opcode: str, instruction, text: str, operands, layout: Layout) -> Detail:
+    if opcode == "icmp":
+        return re.search(r"icmp (?:samesign )?(\w+)", text)[1]
+    if opcode == "phi":
+        return tuple(block.name for block in instruction.incoming_blocks)
+    if opcode == "getelementptr":
+        return _address_steps(text, operands, layout)
+    if opcode in ("load", "store"):
+        return _access(opcode, instruction, text, layout)
+    if opcode == "alloca":
+        kind = re.search(r"alloca (.*?), align (\d+)", text)
+        if not kind:
+            raise UnsupportedIr(f"unsupported instruction: {text}")
+        return Access(layout.size(kind[1]), int(kind[2]))
+    if opcode == "switch":
+        cases = re.findall(r"i(\d+) (-?\d+), label %([\w.]+)", text.partition("[")[2])
+        return tuple((int(value) % (1 << int(bits)), name) for bits, value, name in cases)
+    if opcode == "extractvalue":
+        return int(text.rpartition(",")[2].split("!")[0]) if "!" not in text else int(
+            re.search(r", (\d+), !", text)[1]
+        )
+    return None
+
+
+def _access(opcode: str, instruction, text: str, layout: Layout) -> Access:
+    if " atomic " in text or " volatile " in text:
+        raise UnsupportedIr(f"unsupported instruction: {text}")
+    touched = instruction.type if opcode == "load" else next(iter(instruction.operands)).type
+    return Access(layout.size(str(touched)), int(re.search(r", align (\d+)", text)[1]))
+
+
+def _address_steps(text: str, operands, layout: Layout) -> AddressSteps:
+    body = re.search(r"getelementptr (?:(?:inbounds|nuw|nusw) )*(.*)", text)[1]
+    element = split_top_level(body)[0]
+    offset, strides = 0, []
+    for position, index in enumerate(operands[1:]):
+        if position == 0:
+            stride = layout.size(element)
+        elif element.startswith("["):
+            element = layout.element(element)
+            stride = layout.size(element)
+        else:
+            start, element = layout.field(element, index.value)
+            offset, stride = offset + start, 0
+        strides.append(stride)
+    return AddressSteps(offset, tuple(strides))

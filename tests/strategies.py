@@ -1,0 +1,215 @@
+"""Hypothesis strategies for whole traces: sizes that find bugs, operations the contract allows.
+
+It runs nothing; a trace is complete before anybody sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+from allocator.subject import Subject
+from models.contract import PTRDIFF_MAX
+from models.trace import DENY_ALL, NIL, Kind, Op, Trace
+
+SIZE_MAX = 2**64 - 1
+MAX_OPS = 40
+STORES = (0, 4096, 8192, 16384, 65536)
+_FUNCTION = {
+    Kind.MALLOC: "malloc",
+    Kind.CALLOC: "calloc",
+    Kind.REALLOC: "realloc",
+    Kind.ALIGNED_ALLOC: "aligned_alloc",
+    Kind.MEMALIGN: "memalign",
+    Kind.POSIX_MEMALIGN: "posix_memalign",
+    Kind.FREE: "free",
+    Kind.FREE_ALL: "free",
+}
+
+_NEAR = st.sampled_from((0, 0, 1, -1, 7, -7, 8, -8, 15, -15, 16, -16, 24, 32, -32))
+_TINY = st.integers(0, 64)
+_STEPS = st.integers(1, 64).map(lambda step: 16 * step - 8)
+_EDGES = st.sampled_from([2**exponent for exponent in range(4, 14)])
+_PAGES = st.integers(0, 12_000)
+_HUGE = st.builds(
+    lambda base, distance: base - distance,
+    st.sampled_from((SIZE_MAX, PTRDIFF_MAX, PTRDIFF_MAX + 64, 2**32, 2**62)),
+    st.integers(0, 64),
+)
+# A product a little above a multiple of 2**64 or of 2**32, and one just below.
+_PRODUCTS = st.sampled_from(
+    (
+        (2**32, 2**32),
+        (2**32 + 1, 2**32),
+        (2**63 + 8, 2),
+        (2, 2**63 + 8),
+        (2**61 + 4, 8),
+        (2**16, 2**16 + 1),
+        (2**16 + 1, 2**16),
+        (SIZE_MAX, SIZE_MAX),
+        (1, SIZE_MAX),
+    )
+)
+_COUNTS = st.sampled_from((0, 1, 1, 2, 3, 8))
+_ALIGNMENTS = st.sampled_from((8, 16, 32, 64, 64, 128, 256, 4096, 16384))
+_INVALID = st.sampled_from((0, 3, 24, 48, 2**62, 2**63))
+_DENIALS = st.sampled_from((1, 1, 2, 3, DENY_ALL, 0))
+_MOVES = st.sampled_from((1, 8, 16, 24, 100, 4096, 4104))
+
+
+def menu(subject: Subject) -> tuple[Kind, ...]:
+    """The kinds that a subject has functions for and whose contract allows them."""
+    contract = subject.contract
+    allowed = {Kind.FOREIGN: contract.foreign, Kind.THREAD: contract.threads}
+    allowed |= {Kind.DOUBLE_FREE: "double_free" in contract.detects}
+    allowed |= {Kind.INTERIOR_FREE: "interior_free" in contract.detects}
+    allowed |= {kind: name in subject.has for kind, name in _FUNCTION.items()}
+    return tuple(kind for kind in Kind if allowed.get(kind, True))
+
+
+def sizes(recent: list[int]) -> st.SearchStrategy[int]:
+    """Sizes in bytes; those near a recently freed block's find more than uniform ones."""
+    choices = [_TINY, _TINY, _STEPS, _PAGES, st.builds(_at_least_0, _EDGES, _NEAR)]
+    if recent:
+        freed = st.sampled_from(recent)
+        choices += [st.builds(_at_least_0, freed, _NEAR)] * 2
+        choices.append(st.builds(lambda one, other: one + other + 16, freed, freed))
+    return st.one_of(*choices)
+
+
+@st.composite
+def traces(draw: Callable, subject: Subject, max_ops: int = MAX_OPS) -> Trace:
+    """Whole traces of 1 to `max_ops` operations that `subject` can be given.
+
+    A trace takes part of the menu only: what is left out makes room for the rest.
+    """
+    whole = menu(subject)
+    kinds = draw(st.lists(st.sampled_from(whole), min_size=1, max_size=5, unique=True))
+    writer = Writer(draw, subject, [Kind.MALLOC, *kinds, Kind.MALLOC, whole[-1]])
+    for _ in range(draw(st.integers(1, max_ops))):
+        writer.write()
+    return Trace(tuple(writer.ops), subject.name, draw(st.sampled_from(STORES)))
+
+
+class Writer:
+    """A trace being drawn; it knows which names may be live, and guesses no addresses."""
+
+    def __init__(self, draw: Callable, subject: Subject, kinds: list[Kind]) -> None:
+        self.draw = draw
+        self.contract = subject.contract
+        menu_of_trace = [kind for kind in kinds if kind in menu(subject)]
+        if Kind.FREE in menu(subject):
+            menu_of_trace += [Kind.FREE, Kind.FREE]
+        self.kinds = st.sampled_from(menu_of_trace)
+        self.ops: list[Op] = []
+        self.live: dict[int, int] = {}
+        self.freed: dict[int, int] = {}
+        self.names = 0
+
+    def write(self) -> None:
+        """Appends one operation; a malloc where the kind drawn has nothing to act on."""
+        kind = self.draw(self.kinds)
+        op = _WRITERS[kind](self, kind)
+        self.ops.append(op or self.malloc(Kind.MALLOC))
+
+    def name(self, size: int) -> int:
+        """A new name, of a block of `size` bytes if the request can be granted."""
+        self.names += 1
+        if size < 2**20:
+            self.live[self.names - 1] = size
+        return self.names - 1
+
+    def size(self) -> int:
+        """Mostly sizes that can be granted."""
+        if self.draw(st.integers(0, 19)) == 19:
+            return self.draw(_HUGE)
+        return self.draw(sizes(list(self.freed.values())[-6:]))
+
+    def block(self, names: dict[int, int]) -> int | None:
+        """One of `names`, None if there are none."""
+        return self.draw(st.sampled_from(sorted(names))) if names else None
+
+    def malloc(self, kind: Kind) -> Op:
+        """An allocation by size."""
+        size = self.size()
+        return Op(kind, self.name(size), size)
+
+    def calloc(self, kind: Kind) -> Op:
+        """An allocation by count and size."""
+        pair = (self.draw(_COUNTS), self.size())
+        if self.draw(st.integers(0, 9)) == 9:
+            pair = self.draw(_PRODUCTS)
+        return Op(kind, self.name(pair[0] * pair[1]), *pair)
+
+    def aligned(self, kind: Kind) -> Op:
+        """An allocation by alignment and size; now and then they are equal."""
+        alignment = self.draw(_ALIGNMENTS)
+        if self.contract.invalid_alignment and self.draw(st.integers(0, 9)) == 9:
+            alignment = self.draw(_INVALID)
+        size = alignment if self.draw(st.integers(0, 4)) == 4 else self.size()
+        return Op(kind, self.name(alignment + size), alignment, size)
+
+    def realloc(self, kind: Kind) -> Op | None:
+        """A change of size, of NULL now and then."""
+        block = self.block(self.live)
+        if self.contract.realloc_null and self.draw(st.integers(0, 9)) == 9:
+            block = NIL
+        if block is None:
+            return None
+        size = self.size()
+        if size < 2**20 and block in self.live:
+            self.freed[block] = self.live.pop(block)
+        return Op(kind, self.name(size), block, size)
+
+    def free(self, kind: Kind) -> Op | None:
+        """A free, of NULL now and then."""
+        if self.contract.free_null and self.draw(st.integers(0, 19)) == 19:
+            return Op(kind, first=NIL)
+        block = self.block(self.live)
+        if block is not None:
+            self.freed[block] = self.live.pop(block)
+        return None if block is None else Op(kind, first=block)
+
+    def free_all(self, kind: Kind) -> Op:
+        """Nothing is live behind it."""
+        self.freed.update(self.live)
+        self.live.clear()
+        return Op(kind)
+
+    def on_live(self, kind: Kind) -> Op | None:
+        """write, or a free inside a block."""
+        block = self.block(self.live)
+        return None if block is None else Op(kind, first=block, second=_INSIDE.get(kind, 0))
+
+    def double_free(self, kind: Kind) -> Op | None:
+        """A second free of the last block freed."""
+        return Op(kind, first=list(self.freed)[-1]) if self.freed else None
+
+    def number(self, kind: Kind) -> Op:
+        """An operation that takes nothing but a number."""
+        return Op(kind, first=self.draw(_NUMBERS[kind]))
+
+
+def _at_least_0(size: int, distance: int) -> int:
+    return max(0, size + distance)
+
+
+_INSIDE = {Kind.INTERIOR_FREE: 8}
+_NUMBERS = {Kind.DENY: _DENIALS, Kind.FOREIGN: _MOVES, Kind.THREAD: st.integers(0, 1)}
+_WRITERS: dict[Kind, Callable[[Writer, Kind], Op | None]] = {
+    Kind.MALLOC: Writer.malloc,
+    Kind.CALLOC: Writer.calloc,
+    Kind.REALLOC: Writer.realloc,
+    Kind.ALIGNED_ALLOC: Writer.aligned,
+    Kind.MEMALIGN: Writer.aligned,
+    Kind.POSIX_MEMALIGN: Writer.aligned,
+    Kind.FREE: Writer.free,
+    Kind.WRITE: Writer.on_live,
+    Kind.DENY: Writer.number,
+    Kind.FOREIGN: Writer.number,
+    Kind.DOUBLE_FREE: Writer.double_free,
+    Kind.INTERIOR_FREE: Writer.on_live,
+    Kind.FREE_ALL: Writer.free_all,
+    Kind.THREAD: Writer.number,
+}

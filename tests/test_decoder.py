@@ -1,0 +1,258 @@
+"""The byte decoder: any bytes become a valid trace, the same each time, and every operation occurs.
+
+It runs no allocator: a small C program decodes, Python reads the records.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allocator.subject import Subject
+from fuzz import native
+from fuzz.limits import EDGE_CAPACITY, Limits, Switch, limits_of, probe_edges
+from fuzz.native import decode_program, request
+from models.contract import Contract
+from models.observation import Observation, Run
+from models.trace import (
+    ALIGNING,
+    ALLOCATING,
+    NIL,
+    OP_BYTES,
+    Kind,
+    Trace,
+    from_text,
+    pack_ops,
+    to_text,
+    unpack_ops,
+)
+
+EVERYTHING = Limits(frozenset(Kind), Switch(15), 0, (48, 96, 512))
+PROFILE, OPERATION = 8, 4
+
+class Decoder:
+    """The decoder in a process of its own, with undefined behaviour turned into a trap."""
+
+    def __init__(self, program: Path) -> None:
+        self._process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
+        )
+
+    def __call__(
+        self, data: bytes, limits: Limits = EVERYTHING, capacity: int = 1 << 16
+    ) -> tuple[Trace, int]:
+        pipe, answer = self._process.stdin, self._process.stdout
+        assert pipe and answer
+        pipe.write(request(data, limits.pack(), capacity))
+        pipe.flush()
+        head = answer.read(16)
+        assert len(head) == 16, f"the decoder died of {data.hex()}"
+        count, store = struct.unpack("<QQ", head)
+        return Trace(unpack_ops(answer.read(count * OP_BYTES))), store
+
+    def close(self) -> int:
+        assert self._process.stdin
+        self._process.stdin.close()
+        return self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def decode():
+    decoder = Decoder(decode_program(["-fsanitize=undefined", "-fsanitize-trap=undefined"]))
+    yield decoder
+    assert decoder.close() == 0
+
+
+def programs(count: int, length: int = 400, seed: int = 1):
+    source = random.Random(seed)
+    return [source.randbytes(length) for _ in range(count)]
+
+
+def check_valid(trace: Trace, limits: Limits) -> None:
+    """What the trace language demands, and what the limits allow."""
+    assert unpack_ops(pack_ops(trace.ops)) == trace.ops
+    assert from_text(to_text(trace)).ops == trace.ops
+    names = [op.name for op in trace if op.kind in ALLOCATING]
+    assert names == list(range(len(names)))
+    assert {op.kind for op in trace} <= limits.kinds
+    for op in trace:
+        if op.kind is Kind.FREE and op.first == NIL:
+            assert Switch.FREE_NULL in limits.switches
+        if op.kind is Kind.REALLOC:
+            assert Switch.REALLOC_NULL in limits.switches or op.first != NIL
+            assert Switch.REALLOC_ZERO in limits.switches or op.second
+        if op.kind in ALIGNING and Switch.INVALID_ALIGNMENT not in limits.switches:
+            assert op.alignment >= 8
+            assert op.alignment & (op.alignment - 1) == 0
+
+
+kind_sets = st.sets(st.sampled_from(Kind)).map(lambda kinds: frozenset(kinds | {Kind.MALLOC}))
+some_limits = st.builds(
+    Limits,
+    kind_sets,
+    st.integers(0, 31).map(Switch),
+    st.sampled_from([0, 1, 4096, 65536, 2**63]),
+    st.lists(st.integers(0, 2**64 - 1), max_size=EDGE_CAPACITY).map(tuple),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.binary(max_size=600), limits=some_limits)
+def test_any_bytes_decode_to_a_valid_trace(decode, data, limits):
+    trace, store = decode(data, limits)
+    assert len(trace) == max(0, len(data) - PROFILE) // OPERATION
+    assert store == 0 or 4096 <= store <= 65536
+    check_valid(trace, limits)
+
+
+def test_long_random_programs_are_valid(decode):
+    for data in programs(40, 20_000):
+        check_valid(decode(data)[0], EVERYTHING)
+        check_valid(decode(data, EVERYTHING.dense())[0], EVERYTHING.dense())
+
+
+def test_decoding_apart_is_the_same(decode):
+    data = programs(1)[0]
+    trace, store = decode(data)
+    apart = native.decode(data, EVERYTHING.pack())
+    assert (apart.ops, apart.store) == (trace.ops, store)
+
+
+def test_capacity_is_kept(decode):
+    data = programs(1)[0]
+    whole, _ = decode(data)
+    assert decode(data, capacity=7)[0].ops == whole.ops[:7]
+    assert decode(data, capacity=0)[0].ops == ()
+
+
+def test_same_bytes_same_trace(decode):
+    for data in programs(20):
+        assert decode(data) == decode(data)
+
+
+def test_nothing_without_malloc(decode):
+    assert len(decode(bytes(400), Limits(frozenset({Kind.FREE}), Switch(0)))[0]) == 0
+
+
+def test_every_kind_is_reached(decode):
+    seen = Counter(op.kind for data in programs(300) for op in decode(data)[0])
+    assert set(seen) == set(Kind)
+    assert min(seen.values()) >= 20, seen
+
+
+def test_the_sizes_that_find_bugs_are_reached(decode):
+    ops = [op for data in programs(2000) for op in decode(data)[0]]
+    mallocs = {op.size for op in ops if op.kind is Kind.MALLOC}
+    assert {0, 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64 - 17, 2**32, 48, 49, 512} <= mallocs
+    wraps = [op for op in ops if op.kind is Kind.CALLOC and op.size >= 2**64]
+    assert any(op.size % 2**64 < 4096 for op in wraps), "a product that wraps to a small size"
+    calloc = [op.size for op in ops if op.kind is Kind.CALLOC]
+    assert any(2**32 <= size < 2**33 and size % 2**32 < 4096 for size in calloc)
+    aligned = [op for op in ops if op.kind in ALIGNING]
+    assert any(op.alignment == op.size for op in aligned)
+    assert any(op.alignment == 2**63 for op in aligned)
+    assert any(op.alignment & (op.alignment - 1) for op in aligned)
+
+
+def test_sizes_return_to_what_was_freed(decode):
+    near = 0
+    for data in programs(200):
+        sizes, freed = {}, set()
+        for op in decode(data)[0]:
+            if op.kind is Kind.FREE and op.first in sizes:
+                freed.add(sizes[op.first])
+            if op.kind is Kind.MALLOC:
+                near += any(abs(op.size - size) <= 16 for size in freed if size > 64)
+                sizes[op.name] = op.size
+    assert near > 1000
+
+
+def test_dense_programs_are_traffic(decode):
+    counts = Counter(
+        op.kind for data in programs(200) for op in decode(data, EVERYTHING.dense())[0]
+    )
+    assert set(counts) <= ALLOCATING | {Kind.FREE, Kind.WRITE, Kind.FREE_ALL}
+    assert counts[Kind.FREE] > 0.25 * counts.total()
+    sizes = [op.size for data in programs(50) for op in decode(data, EVERYTHING.dense())[0]]
+    assert max(sizes) <= 2**20
+
+
+def test_blocks_are_mostly_live_ones(decode):
+    """Operations on dead names are skipped: a decoder that wastes them would find nothing."""
+    wasted = total = 0
+    for data in programs(100):
+        live: set[int] = set()
+        for op in decode(data, EVERYTHING.dense())[0]:
+            if op.block is not None:
+                total += 1
+                wasted += op.block not in live
+                live.discard(op.block)
+            if op.kind is Kind.FREE_ALL:
+                live.clear()
+            if op.kind in ALLOCATING:
+                live.add(op.name)
+            if op.kind is Kind.WRITE:
+                live.add(op.first)
+    assert total > 1000
+    assert wasted < 0.01 * total
+
+
+def test_swarm_switches_kinds_off(decode):
+    mixes = {frozenset(op.kind for op in decode(data)[0]) for data in programs(200)}
+    assert len(mixes) > 50
+
+
+def test_a_changed_operation_leaves_the_rest(decode):
+    """Mutations stay local: most programs differ in few operations when one byte changes."""
+    same = total = 0
+    for data in programs(50):
+        place = PROFILE + 40 * OPERATION + 3
+        changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        pairs = zip(decode(data)[0], decode(changed)[0], strict=True)
+        same += sum(one.kind == other.kind for one, other in pairs)
+        total += len(decode(data)[0])
+    assert same > 0.97 * total
+
+
+@pytest.mark.parametrize(
+    ("contract", "kind", "present"),
+    [
+        (Contract(), Kind.FOREIGN, False),
+        (Contract(foreign=True), Kind.FOREIGN, True),
+        (Contract(), Kind.DOUBLE_FREE, False),
+        (Contract(detects={"double_free": "abort"}), Kind.DOUBLE_FREE, True),
+        (Contract(detects={"double_free": "abort"}), Kind.INTERIOR_FREE, False),
+        (Contract(threads=True), Kind.THREAD, True),
+        (Contract(), Kind.CALLOC, False),
+    ],
+)
+def test_limits_follow_the_contract(contract, kind, present):
+    subject = Subject("s", contract, Path("s.so"), has=frozenset({"malloc", "free", "realloc"}))
+    assert (kind in limits_of(subject).kinds) == present
+
+
+def test_limits_switches_follow_the_contract():
+    subject = Subject("s", Contract(free_null=False, realloc_zero="free"), Path("s.so"))
+    switches = limits_of(subject).switches
+    assert Switch.FREE_NULL not in switches
+    assert Switch.REALLOC_ZERO in switches
+
+
+def test_classes_are_learned_from_usable_size():
+    classes = (16, 48, 112, 500, 1100)
+
+    def run(trace: Trace) -> Run:
+        found = [next((c for c in classes if c >= op.size), 0) for op in trace.ops[::2]]
+        pairs = ((Observation(4096, usable), Observation()) for usable in found)
+        return Run(tuple(seen for pair in pairs for seen in pair))
+
+    subject = Subject("s", Contract(), Path("s.so"), has=frozenset({"free", "usable_size"}))
+    assert probe_edges(run, subject) == (48, 112, 500, 1100)
+    assert probe_edges(run, Subject("s", Contract(), Path("s.so"))) == ()
