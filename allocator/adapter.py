@@ -5,6 +5,9 @@ Text only; allocator/build.py compiles it, allocator/harness/bind.c collects the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from allocator.description import Description
 
 _PROLOGUE = """\
@@ -98,12 +101,30 @@ def write(description: Description) -> str:
     if "walk" in calls:
         parts.append(_BLOCK)
     parts += [_include(header) for header in description.headers]
-    parts.append(f"{_line(description, 'heap_type')}\nstatic {calls.get('heap_type', 'void *')} heap;")
+    parts.append(
+        f"{_line(description, 'heap_type')}\nstatic {calls.get('heap_type', 'void *')} heap;"
+    )
     if "declare" in calls:
         parts.append(f"{_line(description, 'declare')}\n{calls['declare']}")
     parts += [_face(description, function) for function in _FACES if function in calls]
     parts.append(_init(description))
     return "\n".join(parts)
+
+
+def doors(library: Path, names: Iterable[str]) -> str:
+    """The C text through which an adapter reaches these functions of a prebuilt library."""
+    names = sorted(names)
+    lines = ["/* Doors to a prebuilt library. */", '#include "doors.h"', ""]
+    lines += [f'DOOR({index}, "{name}");' for index, name in enumerate(names)]
+    strings = ", ".join(f'"{name}"' for name in names)
+    path = str(library).replace("\\", "\\\\").replace('"', '\\"')
+    lines += [
+        f"void *allocheck_doors[{len(names)}];",
+        f"const char *const allocheck_door_names[] = {{ {strings} }};",
+        f"const size_t allocheck_door_count = {len(names)};",
+        f'const char allocheck_library_path[] = "{path}";',
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _include(header: str) -> str:

@@ -71,8 +71,8 @@ def register_counters(core: str, address: int, size: int) -> None:
     `core` is the path of atheris' core, which must be loaded already.
     """
     library = ctypes.CDLL(core, mode=ctypes.RTLD_GLOBAL)
-    init = getattr(library, "__sanitizer_cov_8bit_counters_init")  # noqa: B009 - would be mangled
-    pcs_init = getattr(library, "__sanitizer_cov_pcs_init")  # noqa: B009 - would be mangled
+    init = getattr(library, "__sanitizer_cov_8bit_counters_init")
+    pcs_init = getattr(library, "__sanitizer_cov_pcs_init")
     init.argtypes = pcs_init.argtypes = [_POINTER, _POINTER]
     # libFuzzer wants a (pc, flags) pair for every counter; invented ones, far from any code.
     pairs = (ctypes.c_uint64 * (2 * size))(
@@ -103,6 +103,10 @@ def _load_private(path: Path) -> ctypes.CDLL:
         copy = Path(folder) / path.name
         shutil.copy(path, copy)
         return _load(str(copy))
+
+
+# Where struct subject holds counters_start and counters_end: its last two fields.
+_COUNTERS_AT = (112, 120)
 
 
 class Door:
@@ -176,6 +180,15 @@ class Door:
         address = ctypes.addressof(self._counters)
         self._harness.executor_count_states(self._executor, address, size)
         return address
+
+    def counters(self) -> tuple[bytes | None, bytes]:
+        """C coverage counters (None: built without) and heap-state counters, as they stand."""
+        table = ctypes.addressof(ctypes.c_char.in_dll(self._library, "allocheck_subject"))
+        start, end = (
+            ctypes.c_void_p.from_address(table + at).value or 0 for at in _COUNTERS_AT
+        )
+        edges = ctypes.string_at(start, end - start) if end > start else None
+        return edges, bytes(self._counters or b"")
 
     def close(self) -> None:
         """Gives back what was opened; the library stays loaded."""

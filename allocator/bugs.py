@@ -47,7 +47,9 @@ def read(path: Path) -> PlantedBug:
     if table["rule"] not in RULES:
         raise SubjectError(f"{path}: unknown rule {table['rule']!r} (known: {', '.join(RULES)})")
     if table["rule"] != path.parent.name:
-        raise SubjectError(f"{path}: breaks {table['rule']}, so it belongs in bugs/{table['rule']}/")
+        raise SubjectError(
+            f"{path}: breaks {table['rule']}, so it belongs in bugs/{table['rule']}/"
+        )
     deep = table.pop("deep", False)
     if type(deep) is not bool:
         raise SubjectError(f"{path}: deep takes true or false")

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allocator import artifacts
+from allocator import adapter, artifacts, elf
 from allocator.description import Description
 from allocator.subject import SubjectError
 
@@ -30,23 +30,17 @@ MEMLIB = HARNESS.parent / "memlib"
 COMPILE_SECONDS = 300
 
 _COMMON = ("-g", "-fPIC", "-fno-sanitize=undefined", "-Werror=implicit-function-declaration")
-HARNESS_FLAGS = ("-O2", "-std=gnu17", "-Wall", "-Wextra", *_COMMON)
+HARNESS_FLAGS = ("-O3", "-std=gnu17", "-Wall", "-Wextra", *_COMMON)
 # The allocator's own functions must not be taken for the library's, which a compiler believes to
 # know: it would turn a calloc made of malloc and memset into a call of itself.  Thread-local
 # variables become plain ones, so that a restart restores them: everything runs on one thread.
+_OWN_NAMES = (
+    *("malloc", "calloc", "realloc", "reallocarray", "free", "strdup", "strndup"),
+    *("aligned_alloc", "memalign", "posix_memalign", "valloc", "pvalloc", "malloc_usable_size"),
+)
 SUBJECT_FLAGS = (
-    "-O2",
-    *_COMMON,
-    "-fvisibility=hidden",
-    *(
-        f"-fno-builtin-{name}"
-        for name in (
-            "malloc calloc realloc free aligned_alloc memalign posix_memalign valloc pvalloc "
-            "reallocarray malloc_usable_size strdup strndup"
-        ).split()
-    ),
-    "-D__thread=",
-    "-D_Thread_local=",
+    *("-O2", *_COMMON, "-fvisibility=hidden", "-D__thread=", "-D_Thread_local="),
+    *(f"-fno-builtin-{name}" for name in _OWN_NAMES),
 )
 _LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
 COVERAGE_FLAGS = ("-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage=stack-depth")
@@ -75,7 +69,7 @@ class Unit:
 
 
 def compiler() -> Compiler:
-    """The C compiler: $CC, else the clang that the ziglang package carries; SubjectError if none."""
+    """The C compiler: $CC, else the clang in the ziglang package; SubjectError if there is none."""
     return _compiler(os.environ.get("CC", "").strip())
 
 
@@ -88,7 +82,9 @@ def _compiler(chosen: str) -> Compiler:
         raise SubjectError("no C compiler: install ziglang (make setup), or set CC")
     zig = Path(found.origin).with_name("zig")
     version = subprocess.run([zig, "version"], capture_output=True, text=True, check=False)
-    return Compiler((str(zig), "cc", *TARGET), f"zig {version.stdout.strip()}", True, "-mcpu=x86_64_v2")
+    return Compiler(
+        (str(zig), "cc", *TARGET), f"zig {version.stdout.strip()}", True, "-mcpu=x86_64_v2"
+    )
 
 
 def _chosen_compiler(command: list[str]) -> Compiler:
@@ -117,11 +113,8 @@ def compile_object(unit: Unit) -> Path:
 
     def produce(target: Path) -> list[Path]:
         depfile = target.with_suffix(".d")
-        _run(
-            [*tool.command, *unit.flags, "-MMD", "-MF", str(depfile), "-c", str(unit.source)]
-            + ["-o", str(target)],
-            unit.folder,
-        )
+        outputs = ["-MMD", "-MF", str(depfile), "-o", str(target)]
+        _run([*tool.command, *unit.flags, *outputs, "-c", str(unit.source)], unit.folder)
         return [unit.folder / name for name in dependencies(depfile.read_text())]
 
     return artifacts.fetch(unit.source.stem, ".o", recipe, produce)
@@ -185,23 +178,47 @@ def runner() -> Path:
     return link("runner", objects, ["-rdynamic", "-ldl", "-lpthread"], suffix="")
 
 
-def subject_library(found: Description, face: Path, *, coverage: bool = False) -> Path:
-    """A subject's library: its sources, its adapter `face`, and the parts that bind it.
+def subject_library(found: Description, *, coverage: bool = False) -> tuple[Path, Path]:
+    """A subject's library and the adapter's source: what was described, bound to the host.
 
     Coverage counters are compiled into the subject's own sources alone.
     """
     if coverage and found.sources and not compiler().clang:
         raise SubjectError("coverage needs clang: unset CC to use the one that ziglang carries")
-    link_flags = [flag for flag in found.flags if flag.startswith(_LINK_PREFIXES)]
     flags = subject_flags(found)
+    face = artifacts.written(f"{found.name}-adapter", ".c", adapter.write(found))
+    face_object = compile_object(Unit(face, (*flags, "-w"), found.folder))
     own = (*flags, *(COVERAGE_FLAGS if coverage else ()))
     objects = [compile_object(Unit(source, own, found.folder)) for source in found.sources]
-    objects.append(compile_object(Unit(face, (*flags, "-w"), found.folder)))
-    objects += _binding(found)
+    objects += [face_object, *_binding(found)]
+    if found.library:
+        objects += _doors(found, face_object)
+    link_flags = [flag for flag in found.flags if flag.startswith(_LINK_PREFIXES)]
     # Without coverage functions, which another library brings, nothing may stay undefined.
     whole = [] if coverage else ["-Wl,-z,defs"]
-    libraries = ["-lm", "-ldl", "-lpthread"]
-    return link(found.name, objects, ["-shared", "-Wl,-Bsymbolic", *whole, *link_flags, *libraries])
+    options = ["-shared", "-Wl,-Bsymbolic", *whole, *link_flags, "-lm", "-ldl", "-lpthread"]
+    return link(found.name, objects, options), face
+
+
+def _doors(found: Description, face_object: Path) -> list[Path]:
+    exported = elf.library(found.library)
+    needed = elf.undefined(face_object)
+    variables = sorted(needed & exported.variables)
+    if variables:
+        raise SubjectError(f"variable {variables[0]} of the library: only functions can be reached")
+    names = needed & exported.functions
+    if not names:
+        raise SubjectError(f"[calls] name no function that {found.library.name} exports")
+    text = artifacts.written(f"{found.name}-doors", ".c", adapter.doors(found.library, names))
+    flags = (*SUBJECT_FLAGS, f"-I{HARNESS}")
+    return [compile_object(Unit(source, flags, HARNESS)) for source in (text, HARNESS / "doors.c")]
+
+
+def probe(found: Description) -> Path:
+    """The described sources alone, unoptimised, with debug information: to be read, not run."""
+    flags = (*subject_flags(found), "-O0", "-g", "-w")
+    objects = [compile_object(Unit(source, flags, found.folder)) for source in found.sources]
+    return link(f"{found.name}-probe", objects, ["-shared", "-Wl,-Bsymbolic"])
 
 
 def subject_flags(found: Description) -> tuple[str, ...]:

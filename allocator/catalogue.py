@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
-from allocator import adapter, artifacts, bugs, build, description, discover
+from allocator import bugs, build, description, discover
 from allocator.bugs import PlantedBug
 from allocator.description import Description
 from allocator.subject import Subject, SubjectError
 
 HERE = Path(__file__).resolve().parent
 BUG_MARK = "+bugs/"
+SYSTEM_FOLDERS = tuple(
+    Path(folder)
+    for folder in ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64",
+                   "/usr/local/lib", "/usr/lib", "/lib")
+)  # fmt: skip
 
 
 def bundled() -> list[str]:
@@ -36,54 +40,76 @@ def resolve(spec: str, *, prefix: str | None = None, coverage: bool = False) -> 
     functions of a .c or .so start; coverage builds with counters.  Raises SubjectError: one line
     that says what is wrong and what to do next, with a TOML skeleton where that helps.
     """
-    suffix = Path(spec).suffix
-    if not suffix and "/" not in spec.partition(BUG_MARK)[0]:
-        return _bundled(spec, coverage)
+    is_name = not Path(spec).suffix and "/" not in spec.partition(BUG_MARK)[0]
+    try:
+        if is_name:
+            return _bundled(spec, prefix, coverage)
+        found, notes = _described(spec, prefix)
+        return built(found, name=spec, coverage=coverage, notes=notes)
+    except SubjectError as error:
+        raise SubjectError(_named(spec, str(error)), error.skeleton) from None
+    except OSError as error:
+        raise SubjectError(_named(spec, f"{error.strerror}: {error.filename}")) from None
+
+
+def _named(spec: str, message: str) -> str:
+    """The message under the name of its subject, unless it starts with that file already."""
+    start = message.partition(":")[0]
+    return message if start.endswith(Path(spec).name) else f"{spec}: {message}"
+
+
+def _described(spec: str, prefix: str | None) -> tuple[Description, tuple[str, ...]]:
     path = _existing(spec)
-    if suffix == ".toml":
-        found = description.read(path)
-        if prefix:
-            raise SubjectError(f"{spec}: a prefix is for .c and .so: the TOML names its calls")
-        return built(found, name=spec, coverage=coverage)
-    if suffix == ".c":
-        found, notes = discover.in_source(path, prefix)
-        return built(found, name=spec, coverage=coverage, notes=notes)
+    if path.suffix == ".toml":
+        if prefix is not None:
+            raise SubjectError("a prefix is for .c and .so: the TOML names its calls")
+        return description.read(path), ()
+    if path.suffix == ".c":
+        return discover.in_source(path, prefix)
     if ".so" in Path(spec).suffixes:
-        found, notes = discover.in_library(path, prefix)
-        return built(found, name=spec, coverage=coverage, notes=notes)
-    raise SubjectError(f"{spec}: not a subject: give a bundled name, x.toml, x.c or x.so")
+        return discover.in_library(path, prefix)
+    raise SubjectError("not a subject: give a bundled name, x.toml, x.c or x.so")
 
 
 def _existing(spec: str) -> Path:
+    """The file; a bare libNAME.so.N that is not there is looked for where the system has them."""
     path = Path(spec)
     if path.is_file():
         return path.resolve()
     if path.exists():
-        raise SubjectError(f"{spec}: not a file: give a bundled name, x.toml, x.c or x.so")
-    raise SubjectError(f"{spec}: no such file (bundled: {', '.join(bundled())})")
+        raise SubjectError("not a file: give a bundled name, x.toml, x.c or x.so")
+    if path.name == spec and ".so" in path.suffixes:
+        for folder in SYSTEM_FOLDERS:
+            if (folder / spec).is_file():
+                return (folder / spec).resolve()
+    raise SubjectError(f"no such file (bundled allocators: {', '.join(bundled())})")
 
 
 def _bundled_folder(name: str) -> Path:
     if name not in bundled():
-        raise SubjectError(f"{name}: {_unknown(name, bundled(), 'bundled allocator')}")
+        raise SubjectError(_unknown(name, bundled(), "bundled allocator"))
     return HERE / name
 
 
 def _unknown(name: str, known: Iterable[str], what: str) -> str:
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known) or 'none'}"
-    return f"no such {what} ({hint})"
+    if close:
+        return f"no such {what} (did you mean {close[0]}?)"
+    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+    return f"no such {what} (known: {', '.join(known[:8]) or 'none'}{more})"
 
 
-def _bundled(spec: str, coverage: bool) -> Subject:
+def _bundled(spec: str, prefix: str | None, coverage: bool) -> Subject:
+    if prefix is not None:
+        raise SubjectError("a prefix is for .c and .so")
     name, mark, bug_name = spec.partition(BUG_MARK)
     folder = _bundled_folder(name)
     found = description.read(folder / "subject.toml")
     if mark:
         planted = {bug.name: bug for bug in bugs.planted(folder)}
         if bug_name not in planted:
-            raise SubjectError(f"{spec}: {_unknown(bug_name, planted, 'planted bug')}")
+            raise SubjectError(_unknown(bug_name, planted, "planted bug"))
         found = found.moved(folder, bugs.plant(planted[bug_name], folder))
     return built(found, name=spec, coverage=coverage, is_bundled=True)
 
@@ -97,11 +123,7 @@ def built(
     notes: tuple[str, ...] = (),
 ) -> Subject:
     """The subject of a description, compiled and linked; SubjectError if it does not build."""
-    face = artifacts.written(f"{found.name}-adapter", ".c", adapter.write(found))
-    try:
-        library = build.subject_library(found, face, coverage=coverage)
-    except SubjectError as error:
-        raise SubjectError(f"{name}: {error}") from None
+    library, face = build.subject_library(found, coverage=coverage)
     return Subject(
         name=name,
         contract=found.contract,

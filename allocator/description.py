@@ -99,16 +99,14 @@ class Description:
 
 
 def read(path: Path) -> Description:
-    """The description in a TOML file; SubjectError names the file, the key and the choices."""
+    """The description in a TOML file; SubjectError names the key and the choices."""
     path = path.resolve()
     try:
         return parse(path.read_text(encoding="utf-8"), path.parent, path.stem, path.name)
     except OSError as error:
-        raise SubjectError(f"{path}: {error.strerror}") from None
+        raise SubjectError(str(error.strerror)) from None
     except UnicodeDecodeError as error:
-        raise SubjectError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except SubjectError as error:
-        raise SubjectError(f"{path}: {error}") from None
+        raise SubjectError(f"not UTF-8 text (byte {error.start})") from None
 
 
 def parse(text: str, folder: Path, stem: str, origin: str) -> Description:

@@ -20,10 +20,10 @@ static const uint8_t shares[8][ACTIONS] = {
     { 30, 34, 4, 24, 6, 2, 0, 0, 0, 0, 0, 0, 0, 0 },
     { 50, 26, 8, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0 },
     { 24, 40, 12, 12, 10, 0, 0, 0, 2, 0, 0, 0, 0, 0 },
-    { 24, 28, 8, 12, 8, 4, 1, 1, 1, 2, 5, 4, 1, 1 },       /* 4..7: everything */
-    { 14, 22, 4, 36, 4, 4, 1, 2, 1, 2, 5, 4, 1, 1 },
-    { 16, 24, 6, 8, 30, 2, 1, 1, 1, 2, 4, 4, 1, 1 },
-    { 20, 24, 20, 10, 8, 4, 2, 2, 1, 2, 8, 6, 2, 2 },
+    { 24, 28, 8, 12, 8, 4, 1, 1, 1, 2, 5, 4, 4, 4 },       /* 4..7: everything */
+    { 14, 22, 4, 36, 4, 4, 1, 2, 1, 2, 5, 4, 4, 4 },
+    { 16, 24, 6, 8, 30, 2, 1, 1, 1, 2, 4, 4, 4, 4 },
+    { 20, 24, 20, 10, 8, 4, 2, 2, 1, 2, 8, 6, 6, 6 },
 };
 
 enum size_class {
@@ -37,10 +37,10 @@ static const uint8_t palettes[8][16] = {
       S_MERGED, S_SAME, S_OWN, S_OWN, S_EDGE, S_POWER },
     { S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_FREED, S_FREED, S_MERGED, S_MERGED,
       S_SAME, S_SAME, S_SMALL, S_TINY },
-    { S_STEPS, S_STEPS, S_STEPS, S_STEPS, S_SMALL, S_SMALL, S_POWER, S_POWER, S_EDGE, S_EDGE,
-      S_FREED, S_MERGED, S_MERGED, S_SHARE, S_PAGES, S_OWN },
+    { S_STEPS, S_STEPS, S_STEPS, S_TINY, S_SMALL, S_SMALL, S_SMALL, S_POWER, S_EDGE, S_EDGE,
+      S_FREED, S_FREED, S_MERGED, S_SHARE, S_PAGES, S_OWN },
     { S_EDGE, S_EDGE, S_EDGE, S_EDGE, S_POWER, S_POWER, S_SMALL, S_TINY, S_FREED, S_FREED,
-      S_MERGED, S_SAME, S_OWN, S_PAGES, S_PAGES, S_POWER },
+      S_MERGED, S_SAME, S_OWN, S_SMALL, S_PAGES, S_TINY },
     /* 4..7: everything */
     { S_TINY, S_SMALL, S_SMALL, S_STEPS, S_POWER, S_EDGE, S_FREED, S_FREED, S_MERGED, S_SAME,
       S_OWN, S_PAGES, S_SHARE, S_LARGE, S_HUGE, S_ZERO },
@@ -124,7 +124,8 @@ static int subject_allows(const struct decode_limits *limits, enum action action
 }
 
 /* Swarm: a set bit of profile[0] switches an ordinary action off; of the disturbing ones, each
- * takes part in a quarter of the programs.  Malloc and free always take part. */
+ * takes part in a quarter of the programs, misuse in a quarter of those: a promised abort ends
+ * them.  Malloc and free always take part. */
 static int takes_part(const uint8_t *profile, enum action action)
 {
     if (action <= A_FREE)
@@ -132,6 +133,8 @@ static int takes_part(const uint8_t *profile, enum action action)
     if (action < A_DENY)
         return !(profile[0] >> (action - A_CALLOC) & 1);
     unsigned shift = 2 * (unsigned)(action - A_DENY);
+    if (action >= A_DOUBLE_FREE && (profile[4] & 0x30) != 0x30)
+        return 0;
     return (profile[1] >> shift & 3) == 3;
 }
 
@@ -170,7 +173,8 @@ static void open_decoder(struct decoder *d, const uint8_t *profile,
     uint64_t store = store_of(profile);
     if (store && (!d->heap_bytes || store < d->heap_bytes))
         d->heap_bytes = store;
-    d->share_bytes = d->heap_bytes && d->heap_bytes <= 1 << 20 ? d->heap_bytes : 65536;
+    uint64_t share = dense ? 16384 : 65536;
+    d->share_bytes = d->heap_bytes && d->heap_bytes < share ? d->heap_bytes : share;
     d->palette = palettes[(profile[3] & 3) + (dense ? 0 : 4)];
     d->live_target = live_targets[profile[3] >> 2 & 7];
     d->live_count = d->freed_count = d->freed_since = d->names = 0;
@@ -248,7 +252,7 @@ static uint64_t huge_size(unsigned class, unsigned detail)
 
 static uint64_t edge_size(const struct decoder *d, unsigned class, unsigned detail)
 {
-    uint64_t edge = power_of_two(3 + class);
+    uint64_t edge = power_of_two(3 + class % 11);
     if (d->limits->edge_count && !(class & 1)) {
         uint32_t count = d->limits->edge_count;
         edge = d->limits->edges[(detail >> 4) % (count < EDGE_CAPACITY ? count : EDGE_CAPACITY)];
@@ -275,13 +279,13 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     case S_TINY: return detail & 31;
     case S_SMALL: return detail;
     case S_STEPS: return (uint64_t)detail * 16 + class - 8;
-    case S_POWER: return power_of_two(3 + (detail & 15) % 13) + (detail >> 4) - 8;
+    case S_POWER: return power_of_two(3 + (detail & 15) % 11) + (detail >> 4) - 8;
     case S_EDGE: return edge_size(d, class, detail);
     case S_FREED: return freed_size(d, class, detail, 0);
     case S_MERGED: return freed_size(d, class, detail, 1);
     case S_SAME: return d->last_size + (class & 8 ? (uint64_t)(int64_t)near[detail & 15] : 0);
     case S_OWN: return d->own[detail % OWN_SIZES];
-    case S_PAGES: return PAGE * (uint64_t)(class + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
+    case S_PAGES: return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
     case S_SHARE: return d->share_bytes / 256 * detail + class;
     case S_LARGE: return (uint64_t)detail * 1024 * (class ? 1 : 4) + class;
     case S_HUGE: return huge_size(class, detail);
@@ -382,7 +386,7 @@ static struct op decode_aligned(struct decoder *d, const uint8_t *bytes)
     uint64_t size = palette_size(d, bytes);
     if (choice % 8 == 7 && alignment < PAGE)
         size = alignment; /* the sizes that forget the header's place */
-    if (choice == 63 && switched(d->limits, DECODE_INVALID_ALIGNMENT))
+    if (choice == 63 && d->huge && switched(d->limits, DECODE_INVALID_ALIGNMENT))
         alignment = bytes[3];
     return made(order[turn], make(d, alignment > size ? alignment : size), alignment, size);
 }

@@ -9,13 +9,16 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
+from itertools import pairwise
 
+from allocator.region import DEFAULT_STORE
 from allocator.subject import Subject
 from models.observation import Run
 from models.trace import Kind, Op, Trace
 
 _RECORD = struct.Struct("<IIQII16Q")
 EDGE_CAPACITY = 16
+PROFILE_BYTES, OPERATION_BYTES = 8, 4
 _PROBED = 1024
 
 _FUNCTIONS = {
@@ -80,7 +83,8 @@ def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:
     switches = Switch(0)
     for switch, on in chosen.items():
         switches |= switch if on else Switch(0)
-    return Limits(frozenset(kinds), switches, contract.arena, tuple(edges))
+    heap = contract.arena or (DEFAULT_STORE if subject.prebuilt is None else 0)
+    return Limits(frozenset(kinds), switches, heap, tuple(edges))
 
 
 def probe_edges(run: Callable[[Trace], Run], subject: Subject) -> tuple[int, ...]:
@@ -94,6 +98,6 @@ def probe_edges(run: Callable[[Trace], Run], subject: Subject) -> tuple[int, ...
     pairs = ((Op(Kind.MALLOC, size, size), Op(Kind.FREE, first=size)) for size in range(_PROBED))
     observations = run(Trace(tuple(op for pair in pairs for op in pair))).observations
     usable = sorted({seen.usable for seen in observations[::2] if seen.address and seen.usable})
-    steps = {high: high - low for low, high in zip(usable, usable[1:], strict=False)}
+    steps = {high: high - low for low, high in pairwise(usable)}
     widest = sorted(steps, key=lambda edge: (-steps[edge], edge))[:EDGE_CAPACITY]
     return tuple(sorted(widest))

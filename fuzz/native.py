@@ -28,10 +28,8 @@ def mutator_library() -> Path:
 
 def decode_program(flags: Sequence[str] = ()) -> Path:
     """The decoder as an executable, built with `flags` added; SubjectError likewise."""
-    options = (*build.HARNESS_FLAGS, f"-I{build.HARNESS}", f"-I{FOLDER}", *flags)
-    units = [
-        build.Unit(FOLDER / name, options, FOLDER) for name in ("decoder.c", "decode.c")
-    ]
+    options = (*build.harness_flags(), f"-I{build.HARNESS}", f"-I{FOLDER}", *flags)
+    units = [build.Unit(FOLDER / name, options, FOLDER) for name in ("decoder.c", "decode.c")]
     return build.link("decode", [build.compile_object(unit) for unit in units], [], suffix="")
 
 

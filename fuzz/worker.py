@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
 
-from allocator import binding, build  # noqa: E402 - after the path
+from allocator import binding  # noqa: E402 - after the path
 from allocator.executor import CPU_LIMIT_MS, InProcess  # noqa: E402
 from fuzz.job import STATE_COUNTERS, Job, Survey, Suspect, to_line  # noqa: E402
 from fuzz.journal import Journal  # noqa: E402
@@ -83,7 +83,7 @@ def atheris_core() -> Path:
 
 def libfuzzer_options(job: Job) -> list[str]:
     """argv for libFuzzer: signals are the guard's, time limits the parent's."""
-    names = "abrt bus fpe ill int segv term usr1 usr2 xfsz alrm".split()
+    names = ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz", "alrm")
     options = [f"-handle_{name}=0" for name in names]
     options += ["-timeout=0", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
     options += [f"-max_len={job.max_program}", f"-seed={job.seed % 2**31 or 1}"]
@@ -119,14 +119,34 @@ def search(job: Job, messages: int) -> None:
     atheris.Fuzz()
 
 
+class Coverage:
+    """Counters that were seen not to be zero."""
+
+    def __init__(self) -> None:
+        self._seen: bytes | None = None
+
+    def add(self, counters: bytes | None) -> None:
+        """Takes counters as they stand after a program; they may wrap around later."""
+        if counters is not None:
+            both = int.from_bytes(self._seen or b"", "little") | int.from_bytes(counters, "little")
+            self._seen = both.to_bytes(len(counters), "little")
+
+    def count(self) -> int | None:
+        """How many; None where there are no counters."""
+        return None if self._seen is None else len(self._seen) - self._seen.count(0)
+
+
 def survey(job: Job, messages: int) -> None:
     """Runs each program of the corpus once: judges it, and tells what the corpus covers."""
-    binding.load_global(str(build.coverage_stub()))
     executor = open_subject(job)
     executor.state_counters(STATE_COUNTERS)
     told: set[str] = set()
+    edges, states = Coverage(), Coverage()
     for count, path in enumerate(sorted(job.corpus.iterdir()), 1):
         executor.run_bytes(path.read_bytes())
+        seen = executor.counters()
+        edges.add(seen[0])
+        states.add(seen[1])
         trace, run = executor.last_trace(), executor.last_run()
         try:
             verdict = judge(trace, run, job.subject.contract, job.rules)
@@ -135,8 +155,7 @@ def survey(job: Job, messages: int) -> None:
         if not verdict.ok and verdict.rule not in told:
             told.add(verdict.rule)
             os.write(messages, to_line(Suspect(verdict.rule, to_text(trace), count)))
-    edges, states = executor.covered()
-    os.write(messages, to_line(Survey(edges, states)))
+    os.write(messages, to_line(Survey(edges.count(), states.count() or 0)))
 
 
 def main() -> None:

@@ -85,6 +85,7 @@ class ExactModel:
         self.contract = contract
         self.base = base
         self.store = Store(store)
+        self.limit = 0  # offset of the first byte behind the memory granted last
         self.blocks: list[Block] = []
         self.named: dict[int, Block] = {}
 
@@ -244,10 +245,11 @@ class ExactModel:
         first = _up(start, STEP) + TAG
         if self.blocks:
             old_fence = self.blocks[-1].end
-            if start == old_fence + TAG:
+            if start == self.limit:
                 first = old_fence
             else:
                 self.blocks.append(Block(old_fence, first - old_fence, True))
+        self.limit = end
         block = Block(first, fence - first, True)
         self.blocks.append(block)
         self._free(block)

@@ -78,13 +78,21 @@ def check(
         verdict, run = bench.fresh(trace)
     if verdict.violation is None:
         return None
-    confirmed, fresh_run = bench.fresh(trace, hang=run.outcome is Outcome.HANG)
-    if run.outcome is Outcome.HANG and confirmed.ok:
+    hung = _hung(verdict, run)
+    confirmed, fresh_run = bench.fresh(trace, patient=hung)
+    if hung and confirmed.ok:
         return None
-    if confirmed.rule != verdict.rule and run.outcome is not Outcome.HANG:
+    # A hang that only hid what comes later makes way for it.
+    if confirmed.rule != verdict.rule and not hung:
         return _finding(trace, verdict, run, bench.executions, subject, reproduced=False)
     small, verdict, run = bench.shrink(trace, confirmed, fresh_run, budget)
     return _finding(small, verdict, run, bench.executions, subject)
+
+
+def _hung(verdict: Verdict, run: Run) -> bool:
+    """The violation is that the CPU time limit passed, whatever the rule calls it."""
+    at_the_end = verdict.violation is not None and verdict.violation.op == run.done
+    return run.outcome is Outcome.HANG and at_the_end
 
 
 def _finding(
@@ -123,25 +131,25 @@ class _Bench:
         run = seen or self._count(self._execute, trace, self._limit)
         return self._look(run, trace), run
 
-    def fresh(self, trace: Trace, hang: bool = False) -> tuple[Verdict, Run]:
-        """The verdict in a fresh process; after a hang with ten times the CPU time."""
-        limit = self._limit * (CONFIRM_FACTOR if hang else 1)
+    def fresh(self, trace: Trace, patient: bool = False) -> tuple[Verdict, Run]:
+        """The verdict in a fresh process, after a hang with ten times the CPU time."""
+        limit = self._limit * (CONFIRM_FACTOR if patient else 1)
         run = self._count(self._execute_fresh, trace, limit)
-        if run.outcome is Outcome.HANG and not hang:
-            return self.fresh(trace, hang=True)
+        if run.outcome is Outcome.HANG and not patient:
+            return self.fresh(trace, patient=True)
         return self._look(run, trace), run
 
     def shrink(
         self, trace: Trace, verdict: Verdict, run: Run, budget: int
     ) -> tuple[Trace, Verdict, Run]:
         """The smallest trace that breaks the same rule in a fresh process, judged there."""
-        rule, hangs = verdict.rule, run.outcome is Outcome.HANG
+        rule, hangs = verdict.rule, _hung(verdict, run)
         # Each failing execution of a hang costs the whole limit.
         limit = max(1, self._limit // 4) if hangs else self._limit
         tries = ((self._execute, budget), (self._execute_fresh, budget // _FRESH_SHARE))
         for execute, share in tries:
             small = shrink(trace, lambda one, by=execute: self._breaks(one, rule, by, limit), share)
-            last, last_run = self.fresh(small, hang=hangs)
+            last, last_run = self.fresh(small, patient=hangs)
             if last.rule == rule:
                 return small, last, last_run
         return trace, verdict, run

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 
-from models.trace import Kind
+from models.trace import Kind, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,20 @@ class Heap:
         self.kept.clear()
         self._order.clear()
 
-    def keep(self, name: int) -> None:
-        """A realloc of the block failed: it stays live, as it was."""
-        if name in self.live:
-            self.kept.add(name)
+    def release(self, op: Op, granted: bool, realloc_zero: str) -> None:
+        """What `op` does to the blocks there were, once it has come back.
+
+        `granted` says whether it gave a block; `realloc_zero` is the contract's promise.
+        """
+        if op.kind is Kind.FREE_ALL:
+            self.free_all()
+        elif op.kind is Kind.FREE:
+            self.free(op.first)
+        elif op.kind is Kind.REALLOC and op.first in self.live:
+            if granted or (not op.size and realloc_zero in ("free", "unique")):
+                self.free(op.first)
+            elif op.size:
+                self.kept.add(op.first)
 
     def sharing(self, address: int, span: int) -> Block | None:
         """A live block that shares a byte with `span` bytes at `address`, the lower one of two.

@@ -19,7 +19,7 @@ from models.judging.answers import (
     judge_zero_answer,
     settle_doubt,
 )
-from models.judging.case import REFUSED, RETURNED, SKIPPED, Case, answer, is_null
+from models.judging.case import REFUSED, RETURNED, SKIPPED, Case, answer
 from models.judging.damages import judge_damages
 from models.judging.endings import CannotJudge, judge_ending
 from models.judging.grants import judge_grant
@@ -55,9 +55,10 @@ def judge(
 ) -> Verdict:
     """The verdict on a run of `trace`; rules outside `rules` never fire.
 
-    `predict` makes the exact model for a run, before its first operation.  Of several violations the black-box
-    ones come first, then white-box, then `model`; within a layer the earliest operation, then the
-    order of models/rules.py.  Raises CannotJudge when the harness, not the subject, failed.
+    `predict` makes the exact model for a run, before its first operation.  Of several violations
+    the black-box ones come first, then white-box, then `model`; within a layer the earliest
+    operation, then the order of models/rules.py.  Raises CannotJudge when the harness, not the
+    subject, failed.
     """
     case = Case(trace, run, contract, frozenset(rules))
     _walk(case)
@@ -106,8 +107,10 @@ def _allocate(
     empty = not case.heap.live
     if not op.size:
         judge_zero_answer(case, index, op, seen)
-    if op.kind is Kind.REALLOC and not is_null(op):
-        _release_source(case, op, granted)
+    case.heap.release(op, granted, case.contract.realloc_zero)
+    if op.kind is Kind.REALLOC and not (granted or op.size):
+        # NULL for 0 bytes may be a failure that left the block in place, out of reach.
+        case.blurred = case.blurred or case.contract.realloc_zero == "unique"
     if granted:
         judge_grant(case, index, op, seen)
         recovery.granted(case, op, empty)
@@ -117,25 +120,11 @@ def _allocate(
     return doubt_of(case, index, op, seen)
 
 
-def _release_source(case: Case, op: Op, granted: bool) -> None:
-    """What becomes of the block that realloc was given, in the executor as in the heap."""
-    policy = case.contract.realloc_zero
-    if granted or (not op.size and policy in ("free", "unique")):
-        case.heap.free(op.first)
-        # NULL for 0 bytes may be a failure that left the block in place, out of reach.
-        case.blurred = case.blurred or (not granted and policy == "unique")
-    elif op.size:
-        case.heap.keep(op.first)
-
-
 def _other(case: Case, index: int, op: Op, seen: Observation) -> None:
     """Any operation but an allocation, after it came back."""
-    if op.kind is Kind.FREE:
+    case.heap.release(op, False, case.contract.realloc_zero)
+    if op.kind in (Kind.FREE, Kind.FREE_ALL):
         judge_free_errno(case, index, seen)
-        case.heap.free(op.first)
-    elif op.kind is Kind.FREE_ALL:
-        judge_free_errno(case, index, seen)
-        case.heap.free_all()
     elif op.kind in _MISUSES:
         judge_misuse(case, index, op)
         case.blurred = True

@@ -24,19 +24,21 @@ from proofs.ir import (
     Undefined,
     Variable,
 )
+from proofs.logic import Truth, equal, is_aligned, less, negate
 from proofs.meaning import Value, result_of
-from proofs.memory import BYTE, Word
+from proofs.memory import Word
 from proofs.path import Path, PathAsker, Reasoning
 from proofs.read_ir import UnsupportedIr
-from proofs.terms import constant_of, is_set, number
+from proofs.terms import constant_of, number
 
 Outcome = tuple[Path, Value | None]
 Hook = Callable[["Engine", Path, Sequence[z3.BitVecRef]], list[Outcome]]
-Guard = Callable[[Path, z3.BitVecRef, z3.BitVecRef, bool], z3.BoolRef]
+Guard = Callable[[Path, z3.BitVecRef, z3.BitVecRef, bool], Truth]
 
 # Their result is worth a name: later terms stay sums of variables.
 _NAMED = frozenset({"select", "and", "or", "udiv", "urem", "lshr", "shl", "mul", "sub", "add"})
 _STACK = 0x7FFF_0000_0000
+_SYMBOLS = 0x6000_0000_0000
 
 
 class LoopLimit(Exception):
@@ -60,21 +62,26 @@ class Engine:
     """The executor of one module.
 
     hooks     callee -> what to do instead of executing it
-    symbols   address -> name of the function there, for calls through pointers
     guard     (path, address, size, writes) -> the condition under which the access is allowed
     rounds    how often a path may enter one block of one activation
     covered   (function, block) pairs executed so far
+    ended     paths that ended inside a call: undefined behaviour, abort
     """
 
     module: Module
     reasoning: Reasoning
     guard: Guard
     hooks: Mapping[str, Hook] = field(default_factory=dict)
-    symbols: Mapping[int, str] = field(default_factory=dict)
     rounds: int = 12
     covered: set[tuple[str, str]] = field(default_factory=set)
+    ended: list[Path] = field(default_factory=list)
     steps: int = 0
     _stack: int = _STACK
+
+    def __post_init__(self) -> None:
+        names = sorted({*self.module.functions, *self.module.globals, *self.hooks})
+        self._symbols = {name: _SYMBOLS + 0x1_0000 * rank for rank, name in enumerate(names)}
+        self._named_at = {address: name for name, address in self._symbols.items()}
 
     def call(self, path: Path, name: str, arguments: Sequence[Value]) -> list[Outcome]:
         """Every way the call can end: paths with the value returned (None for void)."""
@@ -94,6 +101,15 @@ class Engine:
         """What memory holds; asks no permission."""
         return path.memory.load(address, size, PathAsker(self.reasoning, path))
 
+    def address_of(self, name: str) -> int:
+        """Where a function, a global or a hook stands."""
+        return self._symbols[name]
+
+    def end(self, path: Path, family: str, what: str) -> None:
+        """The path ends here, inside a call, where no path should come."""
+        path.owe(family, what, False)
+        self.ended.append(path)
+
     def _advance(self, function: Function, frame: _Frame, frames: list[_Frame]) -> list[Outcome]:
         """Runs a frame to the end of its block, or to a call that splits the path."""
         block = function.blocks[frame.block]
@@ -110,8 +126,8 @@ class Engine:
                 self._branch(function, frame, instruction, frames)
                 return []
             if instruction.opcode == "unreachable":
-                frame.path.owe("no_undefined", f"{function.name} reaches unreachable code", False)
-                return [(frame.path, None)]
+                self.end(frame.path, "no_undefined", f"{function.name} reaches unreachable code")
+                return []
             if instruction.opcode == "call":
                 if not self._call(function, frame, instruction, frames):
                     return []
@@ -142,8 +158,8 @@ class Engine:
             return
         # llvmlite's order: condition, target when false, target when true.
         flag, no, yes = instruction.operands
-        condition = is_set(self._value(frame, flag))
-        for target, safe in ((no, condition), (yes, z3.Not(condition))):
+        condition = self._value(frame, flag)
+        for target, safe in ((no, condition), (yes, negate(condition))):
             if function.blocks[target.name].trap:
                 what = f"undefined behaviour in {function.name}"
                 frame.path.owe("no_undefined", what, safe)
@@ -156,7 +172,7 @@ class Engine:
         value, default = self._value(frame, instruction.operands[0]), instruction.operands[1]
         rest: Path | None = frame.path
         for case, label in instruction.detail:
-            sides = dict(self.reasoning.split(rest, value == number(case, value.size())))
+            sides = dict(self.reasoning.split(rest, equal(value, case)))
             if True in sides:
                 self._go(frame, sides[True], Label(label), frames)
             rest = sides.get(False)
@@ -185,10 +201,10 @@ class Engine:
         return False
 
     def _pointed_to(self, pointer: z3.BitVecRef) -> str:
-        address = constant_of(pointer)
-        if address not in self.symbols:
+        name = self._named_at.get(constant_of(pointer))
+        if name is None:
             raise UnsupportedIr(f"unsupported call through a pointer: {pointer}")
-        return self.symbols[address]
+        return name
 
     def _simple(self, function, frame: _Frame, instruction: Instruction) -> None:
         values = [self._value(frame, operand) for operand in instruction.operands]
@@ -205,7 +221,7 @@ class Engine:
         else:
             self._check_division(function, path, instruction, values)
             result = result_of(instruction, values)
-        if opcode in _NAMED and result.size() == POINTER_BITS:
+        if opcode in _NAMED and instruction.width == POINTER_BITS:
             result = self.reasoning.named(path, result, function.name)
         frame.values = {**frame.values, instruction.result: result}
 
@@ -213,7 +229,7 @@ class Engine:
         access = instruction.detail
         verb = "writes" if writes else "reads"
         if access.alignment > 1:
-            aligned = address & number(access.alignment - 1) == 0
+            aligned = is_aligned(address, access.alignment)
             path.owe("no_undefined", f"{function.name} {verb} at a misaligned address", aligned)
         allowed = self.guard(path, address, number(access.size), writes)
         path.owe("bounds", f"{function.name} {verb} outside its memory", allowed)
@@ -221,10 +237,10 @@ class Engine:
     def _check_division(self, function, path: Path, instruction: Instruction, values) -> None:
         opcode = instruction.opcode
         if opcode in ("udiv", "urem", "sdiv", "srem"):
-            nonzero = values[1] != 0
+            nonzero = negate(equal(values[1], 0))
             path.owe("no_undefined", f"{function.name} divides by zero", nonzero)
         if opcode in ("shl", "lshr", "ashr"):
-            inside = z3.ULT(values[1], values[1].size())
+            inside = less(values[1], values[1].size())
             path.owe("no_undefined", f"{function.name} shifts too far", inside)
 
     def _local(self, instruction: Instruction) -> z3.BitVecRef:
@@ -237,18 +253,11 @@ class Engine:
         if isinstance(operand, Variable):
             return frame.values[operand.name]
         if isinstance(operand, Number):
+            if operand.width == 1:
+                return bool(operand.value)
             return number(operand.value, operand.width)
         if isinstance(operand, Undefined):
             return self.reasoning.fresh("undefined", operand.width)
         if isinstance(operand, Symbol):
-            return number(self._address_of(operand.name) + operand.offset)
+            return number(self.address_of(operand.name) + operand.offset)
         raise UnsupportedIr(f"unsupported operand: {operand}")
-
-    def _address_of(self, name: str) -> int:
-        names = sorted({*self.module.functions, *self.module.globals, *self.symbols.values()})
-        return 0x6000_0000_0000 + 0x10000 * names.index(name)
-
-
-def size_bits(size: int) -> int:
-    """Bits of an object of `size` bytes."""
-    return size * BYTE

@@ -7,6 +7,7 @@ A term without a translation raises NoIntegerForm and is left to the bit-vector 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import z3
 
@@ -35,6 +36,15 @@ _CONNECTIVES = {
 _TRUTH = (z3.Z3_OP_TRUE, z3.Z3_OP_FALSE)
 
 
+@dataclass(frozen=True)
+class Query:
+    """Integer conditions, the variables in them with their bit-vectors, whether any are products."""
+
+    conditions: list[z3.BoolRef]
+    variables: list[tuple[z3.BitVecRef, z3.ArithRef]]
+    nonlinear: bool
+
+
 class Translation:
     """Keeps what it has translated, so that conditions shared by many queries cost once.
 
@@ -43,19 +53,18 @@ class Translation:
     """
 
     def __init__(self) -> None:
-        self.variables: dict[str, tuple[z3.BitVecRef, z3.ArithRef]] = {}
         self._sides: list[tuple[z3.BoolRef, ...]] = []
+        self._variables: dict[int, tuple[z3.BitVecRef, z3.ArithRef]] = {}
         self._known: dict[int, tuple[z3.ExprRef, z3.ExprRef, frozenset[int]]] = {}
+        self._products: set[int] = set()
         self._fresh = 0
 
-    def query(self, conditions: Sequence[z3.BoolRef]) -> list[z3.BoolRef]:
+    def query(self, conditions: Sequence[z3.BoolRef]) -> Query:
         """Integer conditions that hold together iff the given ones do; raises NoIntegerForm."""
-        translated, needed = [], set()
-        for condition in conditions:
-            result, sides = self._boolean(condition)
-            translated.append(result)
-            needed |= sides
-        return [side for index in sorted(needed) for side in self._sides[index]] + translated
+        translated, needed = self._all(self._boolean, conditions)
+        sides = [side for index in sorted(needed) for side in self._sides[index]]
+        variables = [self._variables[index] for index in needed if index in self._variables]
+        return Query(sides + translated, variables, bool(needed & self._products))
 
     def _remember(self, term, result, own: Sequence[z3.BoolRef], needed: set[int]):
         if own:
@@ -82,8 +91,9 @@ class Translation:
             return self._remember(term, _COMPARISONS[kind](*parts), (), needed)
         if kind == z3.Z3_OP_BUMUL_NO_OVFL:
             (first, second), needed = self._all(self._integer, term.children())
+            self._products.add(len(self._sides))
             fits = first * second < (1 << term.arg(0).size())
-            return self._remember(term, fits, (), needed)
+            return self._remember(term, fits, (z3.BoolVal(True),), needed)
         raise NoIntegerForm(term.decl().name())
 
     def _all(self, translate, terms):
@@ -121,9 +131,8 @@ class Translation:
     def _atom(self, term: z3.BitVecRef):
         kind = term.decl().kind()
         if kind == z3.Z3_OP_UNINTERPRETED and not term.num_args():
-            name = term.decl().name()
-            variable = z3.Int(name)
-            self.variables[name] = (term, variable)
+            variable = z3.Int(term.decl().name())
+            self._variables[len(self._sides)] = (term, variable)
             own = (variable >= 0, variable < (1 << term.size()))
             return self._remember(term, variable, own, set())
         if kind == z3.Z3_OP_EXTRACT:
@@ -139,6 +148,9 @@ class Translation:
             value = factors[0]
             for factor in factors[1:]:
                 value = value * factor
+            self._products.add(len(self._sides))
+            self._sides.append(())
+            needed = needed | {len(self._sides) - 1}
             most = 1
             for factor in term.children():
                 most *= value_range(factor)[1]
@@ -167,6 +179,7 @@ class Translation:
     def _quotient(self, term: z3.BitVecRef):
         (dividend, divisor), needed = self._all(self._integer, term.children())
         quotient = self._variable("quotient")
+        self._products.add(len(self._sides))
         most = (1 << term.size()) - 1
         exact = z3.And(quotient * divisor <= dividend, dividend < (quotient + 1) * divisor)
         own = (quotient >= 0, quotient <= most, z3.If(divisor == 0, quotient == most, exact))

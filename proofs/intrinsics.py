@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import z3
 
+from proofs.logic import at_most, equal, some
 from proofs.meaning import Value, extreme, ones, with_overflow
 from proofs.memory import Copy, Fill
 from proofs.path import Path
@@ -41,7 +42,7 @@ class Intrinsics:
         if not name.startswith("llvm."):
             return None
         if name.startswith(TRAPS):
-            self.path.owe("no_undefined", f"undefined behaviour in {self.caller}", False)
+            self.engine.end(self.path, "no_undefined", f"undefined behaviour in {self.caller}")
             return []
         if name.startswith(_NOTHING):
             return [(self.path, None)]
@@ -62,15 +63,18 @@ class Intrinsics:
 
     def _move(self, verb: str, target, source, length) -> None:
         """memset (source is a byte) or memcpy and memmove (source is an address)."""
-        path, guard, nothing = self.path, self.engine.guard, length == 0
+        path, guard, nothing = self.path, self.engine.guard, equal(length, 0)
         what = f"{self.caller} calls {verb} outside its memory"
-        path.owe("bounds", what, z3.Or(nothing, guard(path, target, length, True)))
+        path.owe("bounds", what, some(nothing, guard(path, target, length, True)))
         if verb == "memset":
             path.write(Fill(target, length, source))
             return
-        path.owe("bounds", what, z3.Or(nothing, guard(path, source, length, False)))
+        path.owe("bounds", what, some(nothing, guard(path, source, length, False)))
         if verb == "memcpy":
-            apart = [z3.UGE(target, source + length), z3.UGE(source, target + length)]
+            apart = (
+                at_most(simplify(source + length), target),
+                at_most(simplify(target + length), source),
+            )
             what = f"{self.caller} calls memcpy on ranges that overlap"
-            path.owe("no_undefined", what, z3.Or(nothing, target == source, *apart))
+            path.owe("no_undefined", what, some(nothing, equal(target, source), *apart))
         path.write(Copy(target, simplify(length), source, path.memory))

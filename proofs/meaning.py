@@ -1,5 +1,6 @@
 """What each LLVM instruction computes, as z3 terms; nothing here branches or touches memory.
 
+An i1 is a truth value, any other integer and every pointer a bit-vector in its normal form.
 Arithmetic wraps, as the machine's does: overflow that C forbids shows as a trap in the raw IR.
 """
 
@@ -10,38 +11,75 @@ from collections.abc import Callable, Sequence
 import z3
 
 from proofs.ir import AddressSteps, Instruction
+from proofs.logic import Truth, agree, compare, equal, every, negate, plain, some
 from proofs.read_ir import UnsupportedIr
-from proofs.terms import bit, constant_of, is_set, low_bits, number, simplify, value_range
+from proofs.terms import constant_of, low_bits, number, simplify
 
-Value = z3.BitVecRef | tuple
+Value = z3.BitVecRef | Truth | tuple
 
 
 def result_of(instruction: Instruction, values: Sequence[Value]) -> Value:
     """The value of an instruction without side effects; raises UnsupportedIr."""
     opcode = instruction.opcode
-    if opcode in _BINARY:
-        return simplify(_BINARY[opcode](*values))
-    if opcode in _SHAPING:
-        return simplify(_SHAPING[opcode](values[0], instruction.width))
     if opcode == "icmp":
-        return z3.simplify(bit(compare(instruction.detail, *values)))
+        return _compared(instruction.detail, *values)
     if opcode == "select":
-        return simplify(z3.If(is_set(values[0]), values[1], values[2]))
+        return _selected(*values)
     if opcode == "getelementptr":
         return _address(instruction.detail, values)
     if opcode == "extractvalue":
         return values[0][instruction.detail]
+    if instruction.width == 1 and opcode in _LOGICAL:
+        return _LOGICAL[opcode](*values)
+    if opcode in _BINARY:
+        return simplify(_BINARY[opcode](*values))
+    if opcode in _SHAPING:
+        return _shaped(opcode, values[0], instruction.width)
     raise UnsupportedIr(f"unsupported instruction: {instruction.text}")
 
 
-def compare(predicate: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BoolRef:
-    """icmp; a signed comparison of numbers that are never negative becomes an unsigned one."""
-    if predicate in _SIGNED:
-        half = 1 << (first.size() - 1)
-        if all(value_range(term)[1] < half for term in (first, second)):
-            return _COMPARE["u" + predicate[1:]](first, second)
-        return _SIGNED[predicate](first, second)
-    return _COMPARE[predicate](first, second)
+def is_truth(value: Value) -> bool:
+    """Whether the value is an i1."""
+    return isinstance(value, bool) or z3.is_bool(value)
+
+
+def as_bits(value: Value, width: int) -> z3.BitVecRef:
+    """A truth value as a number of `width` bits; numbers pass."""
+    if not is_truth(value):
+        return value
+    decided = plain(value)
+    if decided is not None:
+        return number(decided, width)
+    return z3.If(value, number(1, width), number(0, width))
+
+
+def _compared(predicate: str, first: Value, second: Value) -> Truth:
+    if not is_truth(first):
+        return compare(predicate, first, second)
+    if predicate not in ("eq", "ne"):
+        raise UnsupportedIr(f"unsupported comparison of truth values: {predicate}")
+    same = agree(first, second)
+    return same if predicate == "eq" else negate(same)
+
+
+def _selected(chosen: Truth, yes: Value, no: Value) -> Value:
+    decided = plain(chosen)
+    if decided is not None:
+        return yes if decided else no
+    if is_truth(yes):
+        return some(every(chosen, yes), every(negate(chosen), no))
+    return simplify(z3.If(chosen, yes, no))
+
+
+def _shaped(opcode: str, value: Value, width: int) -> Value:
+    if opcode == "trunc" and width == 1:
+        return equal(simplify(z3.Extract(0, 0, value)), 1)
+    if is_truth(value):
+        if opcode == "freeze":
+            return value
+        bits = as_bits(value, width)
+        return simplify(-bits) if opcode == "sext" else bits
+    return simplify(_SHAPING[opcode](value, width))
 
 
 def with_overflow(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> tuple:
@@ -49,7 +87,7 @@ def with_overflow(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> tuple
     signed, verb = name[0] == "s", name[1:]
     result = _BINARY[verb](first, second)
     if verb == "mul" and 1 in (constant_of(first), constant_of(second)):
-        return simplify(result), number(0, 1)
+        return simplify(result), False
     fits = {
         ("add", True): lambda a, b: z3.And(
             z3.BVAddNoOverflow(a, b, True), z3.BVAddNoUnderflow(a, b)
@@ -64,13 +102,13 @@ def with_overflow(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> tuple
         ("sub", False): lambda a, b: z3.UGE(a, b),
         ("mul", False): lambda a, b: z3.BVMulNoOverflow(a, b, False),
     }[verb, signed](first, second)
-    return simplify(result), z3.simplify(bit(z3.Not(fits)))
+    return simplify(result), z3.simplify(z3.Not(fits))
 
 
 def extreme(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     """llvm.{u,s}{min,max}."""
-    less = compare(name[0] + "lt", first, second)
-    return simplify(z3.If(less, first, second) if name[1:] == "min" else z3.If(less, second, first))
+    smaller = compare(name[0] + "lt", first, second)
+    return _selected(smaller, *((first, second) if name[1:] == "min" else (second, first)))
 
 
 def ones(value: z3.BitVecRef) -> z3.BitVecRef:
@@ -111,6 +149,11 @@ def _or(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     return value + number((known | extra) - known, value.size())
 
 
+_LOGICAL: dict[str, Callable] = {
+    "and": every,
+    "or": some,
+    "xor": lambda a, b: negate(agree(a, b)),
+}
 _BINARY: dict[str, Callable] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -135,22 +178,6 @@ _SHAPING: dict[str, Callable] = {
     "bitcast": lambda value, _width: value,
     "freeze": lambda value, _width: value,
 }
-_COMPARE: dict[str, Callable] = {
-    "eq": lambda a, b: a == b,
-    "ne": lambda a, b: a != b,
-    "ult": z3.ULT,
-    "ule": z3.ULE,
-    "ugt": z3.UGT,
-    "uge": z3.UGE,
-}
-_SIGNED: dict[str, Callable] = {
-    "slt": lambda a, b: a < b,
-    "sle": lambda a, b: a <= b,
-    "sgt": lambda a, b: a > b,
-    "sge": lambda a, b: a >= b,
-}
-
-
 def _address(steps: AddressSteps, values: Sequence[Value]) -> z3.BitVecRef:
     base, width = values[0], values[0].size()
     total = base + number(steps.offset, width)

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import z3
 
-from proofs.terms import constant_of, distance_bounds, number, simplify, value_range
+from proofs.logic import Truth, condition, equal, every, less, some
+from proofs.terms import distance_bounds, low_bits, number, simplify, value_range
 
 BYTE = 8
 
@@ -21,8 +22,8 @@ BYTE = 8
 class Asker(Protocol):
     """Decides what the normal forms leave open, on the path that loads."""
 
-    def possible(self, condition: z3.BoolRef) -> bool:
-        """Whether some state of the path satisfies the condition."""
+    def possible(self, truth: Truth) -> bool:
+        """Whether it holds in some state of the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Memory:
                 break
             if answer == "unsure":
                 unsure.append(write)
-        if unsure and asker.possible(z3.Or([touches(write, address, size) for write in unsure])):
+        if unsure and asker.possible(some(*(touches(write, address, size) for write in unsure))):
             for write in reversed(unsure):
                 value = _overlaid(write, address, size, value, asker)
         return simplify(value)
@@ -128,21 +129,21 @@ class Memory:
             memory = memory.older
 
 
-def touches(write: Write, address: z3.BitVecRef, size: int) -> z3.BoolRef:
+def touches(write: Write, address: z3.BitVecRef, size: int) -> Truth:
     """Whether the write and [address, address + size) share a byte; neither range wraps."""
-    return z3.And(
-        z3.ULT(address, write.address + write.length), z3.ULT(write.address, address + size)
+    return every(
+        less(address, simplify(write.address + write.length)),
+        less(write.address, simplify(address + size)),
     )
 
 
 def _relation(write: Write, address: z3.BitVecRef, size: int) -> str:
     """same (a word exactly there), inside (wholly within the write), apart, or unsure."""
-    if write.address.eq(address) and isinstance(write, Word):
-        if write.value.size() == size * BYTE:
-            return "same"
     distance = distance_bounds(address, write.address)
     if distance is None:
         return "unsure"
+    if distance == (0, 0) and isinstance(write, Word) and write.value.size() == size * BYTE:
+        return "same"
     longest = value_range(write.length)[1]
     if distance[0] >= longest or distance[1] <= -size:
         return "apart"
@@ -165,7 +166,7 @@ def _overlaid(write: Write, address, size: int, below: z3.BitVecRef, asker: Aske
         return below
     aligned = isinstance(write, Word) and write.value.size() == below.size()
     if aligned and _never_straddles(write.address, address, size):
-        return z3.If(write.address == address, write.value, below)
+        return z3.If(condition(equal(write.address, address)), write.value, below)
     parts = []
     for index in range(size):
         offset = simplify(address + index - write.address)
@@ -176,6 +177,5 @@ def _overlaid(write: Write, address, size: int, below: z3.BitVecRef, asker: Aske
 
 def _never_straddles(first: z3.BitVecRef, second: z3.BitVecRef, size: int) -> bool:
     """Both aligned to `size`: then they are equal or apart."""
-    return all(
-        constant_of(z3.simplify(term & number(size - 1))) == 0 for term in (first, second)
-    )
+    count = size.bit_length() - 1
+    return all(low_bits(term, count) == 0 for term in (first, second))

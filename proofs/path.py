@@ -12,6 +12,7 @@ from itertools import count
 
 import z3
 
+from proofs.logic import Truth, condition, negate, plain
 from proofs.memory import Memory, Write
 from proofs.solver import Model, Solver
 from proofs.terms import is_plain, number, simplify, trailing_zeros, value_range
@@ -50,11 +51,9 @@ class Path:
         self.memory = self.memory.after(entry)
         self.writes += (entry,)
 
-    def owe(self, family: str, what: str, condition: z3.BoolRef | bool) -> None:
-        """Adds an obligation; one that is plainly true costs nothing."""
-        condition = z3.simplify(condition) if z3.is_expr(condition) else z3.BoolVal(condition)
-        if not z3.is_true(condition):
-            self.owed += (Obligation(family, what, condition),)
+    def owe(self, family: str, what: str, truth: Truth) -> None:
+        """Adds an obligation."""
+        self.owed += (Obligation(family, what, condition(truth)),)
 
 
 class Reasoning:
@@ -70,38 +69,36 @@ class Reasoning:
             path.model = self.solver.model(path.conditions)
         return path.model
 
-    def counterexample(self, path: Path, condition: z3.BoolRef) -> Model | None:
-        """A state of the path in which the condition fails."""
-        return self._state_with(path, z3.Not(condition))
+    def counterexample(self, path: Path, truth: Truth) -> Model | None:
+        """A state of the path in which `truth` fails."""
+        return self._state_with(path, negate(truth))
 
-    def possible(self, path: Path, condition: z3.BoolRef) -> bool:
-        """Whether some state of the path satisfies the condition."""
-        return self._state_with(path, condition) is not None
+    def possible(self, path: Path, truth: Truth) -> bool:
+        """Whether it holds in some state of the path."""
+        return self._state_with(path, truth) is not None
 
-    def certain(self, path: Path, condition: z3.BoolRef) -> bool:
-        """Whether every state of the path satisfies the condition."""
-        return not self.possible(path, z3.Not(condition))
+    def certain(self, path: Path, truth: Truth) -> bool:
+        """Whether it holds in every state of the path."""
+        return not self.possible(path, negate(truth))
 
-    def assume(self, path: Path, condition: z3.BoolRef) -> bool:
-        """Narrows the path to the states that satisfy the condition; False if none is left."""
-        condition = z3.simplify(condition)
-        if z3.is_true(condition):
-            return True
-        model = self._state_with(path, condition)
+    def assume(self, path: Path, truth: Truth) -> bool:
+        """Narrows the path to the states in which it holds; False if none is left."""
+        model = self._state_with(path, truth)
         if model is None:
             return False
-        path.conditions += (condition,)
-        path.model = model
+        if plain(truth) is None:
+            path.conditions += (truth,)
+            path.model = model
         return True
 
-    def split(self, path: Path, condition: z3.BoolRef) -> Iterable[tuple[bool, Path]]:
+    def split(self, path: Path, truth: Truth) -> Iterable[tuple[bool, Path]]:
         """The feasible sides of a branch, each with its own path."""
-        condition = z3.simplify(condition)
-        if z3.is_true(condition) or z3.is_false(condition):
-            return [(z3.is_true(condition), path)]
+        decided = plain(truth)
+        if decided is not None:
+            return [(decided, path)]
         other = path.fork()
-        sides = [(True, path)] if self.assume(path, condition) else []
-        if self.assume(other, z3.Not(condition)):
+        sides = [(True, path)] if self.assume(path, truth) else []
+        if self.assume(other, negate(truth)):
             sides.append((False, other))
         return sides
 
@@ -128,15 +125,13 @@ class Reasoning:
             path.model = path.model.extended(variable, path.model.value(term) >> zeros)
         return simplify(name)
 
-    def _state_with(self, path: Path, condition: z3.BoolRef) -> Model | None:
-        condition = z3.simplify(condition)
-        if z3.is_true(condition):
-            return self.model(path)
-        if z3.is_false(condition):
-            return None
-        if path.model is not None and path.model.holds(condition):
+    def _state_with(self, path: Path, truth: Truth) -> Model | None:
+        decided = plain(truth)
+        if decided is not None:
+            return self.model(path) if decided else None
+        if path.model is not None and path.model.holds(truth):
             return path.model
-        return self.solver.model((*path.conditions, condition))
+        return self.solver.model((*path.conditions, truth))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +141,6 @@ class PathAsker:
     reasoning: Reasoning
     path: Path
 
-    def possible(self, condition: z3.BoolRef) -> bool:
-        """Whether some state of the path satisfies the condition."""
-        return self.reasoning.possible(self.path, condition)
+    def possible(self, truth: Truth) -> bool:
+        """Whether it holds in some state of the path."""
+        return self.reasoning.possible(self.path, truth)

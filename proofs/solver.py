@@ -82,12 +82,13 @@ class Solver:
 
     def _decide_integers(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
         query = self._translation.query(conditions)
-        native = self._check(z3.SolverFor("QF_NIA"), query)
+        logic = z3.SolverFor("QF_NIA") if query.nonlinear else z3.SolverFor("QF_LIA")
+        native = self._check(logic, query.conditions)
         if native is None:
             return None
         values = tuple(
             (term, z3.BitVecVal(native.eval(variable, model_completion=True).as_long(), term.size()))
-            for term, variable in self._translation.variables.values()
+            for term, variable in query.variables
         )
         model = Model(values, native)
         for condition in conditions:

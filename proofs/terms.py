@@ -1,4 +1,4 @@
-"""Bit-vector terms seen as sums over integers: normal forms and value ranges without a solver.
+"""Bit-vector terms as sums over the integers: one normal form, and value ranges without a solver.
 
 Everything here is exact or says nothing: a range that cannot be told is the full range.
 """
@@ -18,36 +18,17 @@ def number(value: int, width: int = WORD) -> z3.BitVecNumRef:
     return z3.BitVecVal(value, width)
 
 
-def simplify(term: z3.ExprRef) -> z3.ExprRef:
-    """z3's normal form: a sum of monomials, constants folded."""
-    return z3.simplify(term, som=True)
-
-
 def constant_of(term: z3.BitVecRef) -> int | None:
     """The value of a constant, else None."""
     return term.as_long() if z3.is_bv_value(term) else None
-
-
-def bit(condition: z3.BoolRef) -> z3.BitVecRef:
-    """A truth value as the i1 that LLVM makes of it."""
-    return z3.If(condition, number(1, 1), number(0, 1))
-
-
-def is_set(flag: z3.BitVecRef) -> z3.BoolRef:
-    """An i1 as a truth value."""
-    return z3.simplify(flag == number(1, 1))
-
-
-def all_of(conditions: list[z3.BoolRef]) -> z3.BoolRef:
-    """The conjunction; true for none."""
-    return conditions[0] if len(conditions) == 1 else z3.And(conditions)
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
     """constant + sum(coefficient * atom), over the integers; equal to its term modulo 2**width.
 
-    Atoms are unsigned terms of any width, keyed by their z3 identity.
+    Atoms are unsigned terms of any width, ordered by their z3 identity; constant and coefficients
+    are the residues nearest to zero, so that small distances are small numbers.
     """
 
     constant: int
@@ -63,54 +44,67 @@ class Sum:
             low, high = low + min(ends), high + max(ends)
         return low, high
 
+    def minus(self, other: Sum) -> Sum:
+        """The difference, congruent to that of the terms."""
+        negated = [(-coefficient, atom) for coefficient, atom in other.parts]
+        return _collected((*self.parts, *negated), self.constant - other.constant, self.width)
 
-_SUMS: dict[int, tuple[z3.BitVecRef, Sum]] = {}
+    def term(self) -> z3.BitVecRef:
+        """The sum as a term; equal sums give the identical term."""
+        pieces = [_scaled(coefficient, atom, self.width) for coefficient, atom in self.parts]
+        if self.constant or not pieces:
+            pieces.append(number(self.constant, self.width))
+        total = pieces[0]
+        for piece in pieces[1:]:
+            total = total + piece
+        return total
+
+
+_SUMS: dict[int, tuple[z3.BitVecRef, Sum]] = {}  # the keys' terms are kept: z3 reuses dead ids
 _RANGES: dict[int, tuple[z3.BitVecRef, tuple[int, int]]] = {}
+_DISTANCES: dict[tuple[int, int], tuple] = {}
 
 
 def as_sum(term: z3.BitVecRef) -> Sum:
     """The term as a sum over the integers; congruent to it modulo 2**width."""
     known = _SUMS.get(term.get_id())
-    if known:
-        return known[1]
-    total: dict[int, tuple[int, z3.BitVecRef]] = {}
-    constant = 0
-    for coefficient, atom in _monomials(term, 1):
-        if atom is None:
-            constant += coefficient
-            continue
-        before = total.get(atom.get_id(), (0, atom))[0]
-        total[atom.get_id()] = (before + coefficient, atom)
-    width = term.size()
-    parts = tuple(part for part in total.values() if part[0] % (1 << width))
-    result = Sum(_centred(constant, width), parts, width)
-    _SUMS[term.get_id()] = (term, result)  # the term is kept: z3 reuses the ids of dead terms
-    return result
+    if known is None:
+        atoms, constant = [], 0
+        for coefficient, atom in _monomials(term, 1):
+            if atom is None:
+                constant += coefficient
+            else:
+                atoms.append((coefficient, atom))
+        known = (term, _collected(atoms, constant, term.size()))
+        _SUMS[term.get_id()] = known
+    return known[1]
+
+
+def simplify(term: z3.BitVecRef) -> z3.BitVecRef:
+    """The normal form: terms that are equal as sums become the identical term."""
+    return as_sum(term).term()
 
 
 def value_range(term: z3.BitVecRef) -> tuple[int, int]:
     """Lowest and highest unsigned value of the term, whatever its variables are."""
     known = _RANGES.get(term.get_id())
-    if known:
-        return known[1]
-    total = as_sum(term)
-    whole = 1 << term.size()
-    low, high = total.bounds()
-    turns = low // whole
-    result = (low - turns * whole, high - turns * whole) if turns == high // whole else None
-    result = result or (0, whole - 1)
-    _RANGES[term.get_id()] = (term, result)
-    return result
+    if known is None:
+        whole = 1 << term.size()
+        low, high = as_sum(term).bounds()
+        turns = low // whole
+        fits = turns == high // whole
+        result = (low - turns * whole, high - turns * whole) if fits else (0, whole - 1)
+        known = _RANGES[term.get_id()] = (term, result)
+    return known[1]
 
 
 def distance_bounds(first: z3.BitVecRef, second: z3.BitVecRef) -> tuple[int, int] | None:
     """Bounds of first - second as an integer; None where either may wrap around."""
-    whole = 1 << first.size()
-    for term in (first, second):
-        low, high = as_sum(term).bounds()
-        if low < 0 or high >= whole:
-            return None
-    return as_sum(simplify(first - second)).bounds()
+    key = (first.get_id(), second.get_id())
+    known = _DISTANCES.get(key)
+    if known is None:
+        known = _DISTANCES[key] = (first, second, _measured(first, second))
+    return known[2]
 
 
 def trailing_zeros(term: z3.BitVecRef) -> int:
@@ -129,6 +123,65 @@ def low_bits(term: z3.BitVecRef, count: int) -> int | None:
     return total.constant % (1 << count) if fixed else None
 
 
+def is_plain(term: z3.BitVecRef) -> bool:
+    """Whether the term is a sum of variables: nothing that a name would make simpler."""
+    return all(atom.decl().kind() == z3.Z3_OP_UNINTERPRETED for _, atom in as_sum(term).parts)
+
+
+def _measured(first: z3.BitVecRef, second: z3.BitVecRef) -> tuple[int, int] | None:
+    sums = as_sum(first), as_sum(second)
+    starts = []
+    for total in sums:
+        whole = 1 << total.width
+        low, high = total.bounds()
+        if low // whole != high // whole:
+            return None
+        starts.append(low // whole * whole)
+    low, high = sums[0].minus(sums[1]).bounds()
+    # The difference was reduced too: bring it back to where the two ranges put it.
+    (low_a, high_a), (low_b, high_b) = (value_range(term) for term in (first, second))
+    whole = 1 << sums[0].width
+    shifts = {
+        turns
+        for turns in (-1, 0, 1)
+        if low + turns * whole <= high_a - low_b and high + turns * whole >= low_a - high_b
+    }
+    if len(shifts) != 1:
+        return None
+    turns = shifts.pop()
+    return low + turns * whole, high + turns * whole
+
+
+def _collected(atoms, constant: int, width: int) -> Sum:
+    total: dict[int, list] = {}
+    for coefficient, atom in atoms:
+        entry = total.setdefault(atom.get_id(), [0, atom])
+        entry[0] += coefficient
+    parts = [
+        (_centred(coefficient, width), atom)
+        for _, (coefficient, atom) in sorted(total.items())
+        if coefficient % (1 << width)
+    ]
+    return Sum(_centred(constant, width), tuple(parts), width)
+
+
+def _centred(value: int, width: int) -> int:
+    """The residue of `value` that is nearest to zero."""
+    half = 1 << (width - 1)
+    return (value + half) % (1 << width) - half
+
+
+def _scaled(coefficient: int, atom: z3.BitVecRef, width: int) -> z3.BitVecRef:
+    shift = _zeros(coefficient)
+    if atom.size() + shift <= width and abs(coefficient) == 1 << shift:
+        pieces = [number(0, width - atom.size() - shift)] if atom.size() + shift < width else []
+        pieces += [atom] + ([number(0, shift)] if shift else [])
+        piece = z3.Concat(*pieces) if len(pieces) > 1 else atom
+        return piece if coefficient > 0 else -piece
+    wide = z3.ZeroExt(width - atom.size(), atom) if atom.size() < width else atom
+    return number(coefficient, width) * wide
+
+
 def _zeros(value: int) -> int:
     return (value & -value).bit_length() - 1 if value else WORD
 
@@ -139,21 +192,8 @@ def _atom_zeros(atom: z3.BitVecRef) -> int:
     return 0
 
 
-def is_plain(term: z3.BitVecRef) -> bool:
-    """Whether the term is a sum of variables: nothing that a name would make simpler."""
-    return all(
-        atom.decl().kind() == z3.Z3_OP_UNINTERPRETED for _, atom in as_sum(term).parts
-    )
-
-
-def _centred(value: int, width: int) -> int:
-    """The residue of `value` that is nearest to zero."""
-    half = 1 << (width - 1)
-    return (value + half) % (1 << width) - half
-
-
 def _monomials(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef | None]]:
-    """(coefficient, atom) pairs; atom None for a constant.  Coefficients stay near zero."""
+    """(coefficient, atom) pairs; atom None for a constant."""
     kind, width = term.decl().kind(), term.size()
     if kind == z3.Z3_OP_BNUM:
         yield factor * _centred(term.as_long(), width), None
@@ -169,20 +209,34 @@ def _monomials(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVec
         yield from _monomials(term.arg(1), factor * _centred(term.arg(0).as_long(), width))
     elif kind in (z3.Z3_OP_CONCAT, z3.Z3_OP_ZERO_EXT):
         yield from _digits(term, factor)
-    else:
+    elif kind == z3.Z3_OP_UNINTERPRETED:
         yield factor, term
+    else:
+        simpler = z3.simplify(term)
+        if simpler.decl().kind() in _SUM_KINDS:
+            yield from _monomials(simpler, factor)
+        else:
+            yield factor, simpler
+
+
+_SUM_KINDS = frozenset(
+    (z3.Z3_OP_BNUM, z3.Z3_OP_BADD, z3.Z3_OP_CONCAT, z3.Z3_OP_ZERO_EXT, z3.Z3_OP_UNINTERPRETED)
+)
 
 
 def _digits(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef | None]]:
-    """A concatenation as a number: each part an unsigned digit, exact where it cannot wrap."""
+    """A concatenation as a number: each part an unsigned digit, taken apart if it cannot wrap."""
     shift = 0
     for part in reversed(term.children()):
         if z3.is_bv_value(part):
             yield factor * (part.as_long() << shift), None
         else:
-            low, high = as_sum(part).bounds()
+            total = as_sum(part)
+            low, high = total.bounds()
             if 0 <= low and high < 1 << part.size():
-                yield from _monomials(part, factor << shift)
+                yield factor * (total.constant << shift), None
+                for coefficient, atom in total.parts:
+                    yield factor * (coefficient << shift), atom
             else:
                 yield factor << shift, part
         shift += part.size()

@@ -16,6 +16,8 @@ from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 SIZE_MAX = 2**64 - 1
 MAX_OPS = 40
 STORES = (0, 4096, 8192, 16384, 65536)
+# How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
+_SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
 _FUNCTION = {
     Kind.MALLOC: "malloc",
     Kind.CALLOC: "calloc",
@@ -85,8 +87,8 @@ def traces(draw: Callable, subject: Subject, max_ops: int = MAX_OPS) -> Trace:
     A trace takes part of the menu only: what is left out makes room for the rest.
     """
     whole = menu(subject)
-    kinds = draw(st.lists(st.sampled_from(whole), min_size=1, max_size=5, unique=True))
-    writer = Writer(draw, subject, [Kind.MALLOC, *kinds, Kind.MALLOC, whole[-1]])
+    some = draw(st.lists(st.sampled_from(whole), min_size=1, max_size=5, unique=True))
+    writer = Writer(draw, subject, [kind for kind in some for _ in range(_SHARES.get(kind, 2))])
     for _ in range(draw(st.integers(1, max_ops))):
         writer.write()
     return Trace(tuple(writer.ops), subject.name, draw(st.sampled_from(STORES)))
@@ -98,10 +100,8 @@ class Writer:
     def __init__(self, draw: Callable, subject: Subject, kinds: list[Kind]) -> None:
         self.draw = draw
         self.contract = subject.contract
-        menu_of_trace = [kind for kind in kinds if kind in menu(subject)]
-        if Kind.FREE in menu(subject):
-            menu_of_trace += [Kind.FREE, Kind.FREE]
-        self.kinds = st.sampled_from(menu_of_trace)
+        always = [Kind.MALLOC] * 4 + [Kind.FREE] * 3 * ("free" in subject.has)
+        self.kinds = st.sampled_from([*always, *kinds])
         self.ops: list[Op] = []
         self.live: dict[int, int] = {}
         self.freed: dict[int, int] = {}

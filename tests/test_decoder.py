@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from allocator.subject import Subject
 from fuzz import native
-from fuzz.limits import EDGE_CAPACITY, Limits, Switch, limits_of, probe_edges
+from fuzz.limits import EDGE_CAPACITY, OPERATION_BYTES as OPERATION, PROFILE_BYTES as PROFILE, Limits, Switch, limits_of, probe_edges
 from fuzz.native import decode_program, request
 from models.contract import Contract
 from models.observation import Observation, Run
@@ -35,7 +35,6 @@ from models.trace import (
 )
 
 EVERYTHING = Limits(frozenset(Kind), Switch(15), 0, (48, 96, 512))
-PROFILE, OPERATION = 8, 4
 
 class Decoder:
     """The decoder in a process of its own, with undefined behaviour turned into a trap."""

@@ -166,14 +166,25 @@ static int start_row(struct mem_heap *heap, char *memory, size_t size)
     size_t skipped = (size_t)(start - memory);
     if (size < skipped + 2 * TAG + MIN_BLOCK)
         return 0;
-    size = (size - skipped) & ~(size_t)(ALIGN - 1);
     char *old_end = heap->end;
-    lay_out(heap, start, size);
+    lay_out(heap, start, (size - skipped) & ~(size_t)(ALIGN - 1));
+    heap->limit = memory + size;
     if (!heap->first)
         heap->first = start + TAG;
     else
         set_tags(node_at(old_end), (size_t)(start + TAG - old_end), USED);
     return 1;
+}
+
+/* Takes `size` more bytes at the heap's limit. */
+static void extend_row(struct mem_heap *heap, size_t size)
+{
+    heap->limit += size;
+    struct mem_node *block = node_at(heap->end);
+    size_t room = (size_t)(heap->limit - TAG - heap->end) & ~(size_t)(ALIGN - 1);
+    heap->end += room;
+    node_at(heap->end)->tag = USED;
+    release(heap, block, room);
 }
 
 static int grow(struct mem_heap *heap, size_t need)
@@ -187,13 +198,11 @@ static int grow(struct mem_heap *heap, size_t need)
     char *memory = heap->pages->grow(heap->pages, size);
     if (!memory)
         return 0;
-    if (!heap->first || memory != heap->end + TAG)
-        return (!heap->first || memory > heap->end) && start_row(heap, memory, size);
-    struct mem_node *block = node_at(heap->end);
-    heap->end += size;
-    node_at(heap->end)->tag = USED;
-    release(heap, block, size);
-    return 1;
+    if (heap->first && memory == heap->limit) {
+        extend_row(heap, size);
+        return 1;
+    }
+    return (!heap->first || memory > heap->end) && start_row(heap, memory, size);
 }
 
 /* A free block of at least `need` bytes, taken out of the list; grows the heap if none is there. */
@@ -327,7 +336,7 @@ size_t mem_walk(const struct mem_heap *heap, struct mem_block *blocks, size_t ca
         if (!size_can_be(heap, at))
             break;
         if (count < capacity)
-            blocks[count] = (struct mem_block){ at, size_of(node_at(at)), is_used(node_at(at)) };
+            blocks[count] = (struct mem_block){ at, size_of(node_at(at)), node_at(at)->tag & USED };
         count++;
     }
     return count;

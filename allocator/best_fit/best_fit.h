@@ -26,7 +26,9 @@
  * GROWTH.  When no free block is large enough, the heap asks for what is missing: the needed size
  * less the size of the last block if that one is free, rounded up to a multiple of 4096.  The
  * first request of all asks for 32 bytes more (the fences).  New memory joins a free last block.
- * Behind a gap it starts afresh, and the heap asks again if it is still too small.
+ * Behind a gap a new row of blocks starts, at the first multiple of 16 in the new memory.  The
+ * upper fence ends at the last multiple of 16; what is left above it, up to 15 bytes, joins the
+ * memory granted next if that follows on.  The heap asks again while it is still too small.
  *
  * ALIGNED ALLOCATION.  An alignment up to 16 is an ordinary request.  A larger one takes, by the
  * rules above, a free block of at least block_size(n) + alignment + 16 bytes; the payload is the
@@ -59,6 +61,7 @@ struct mem_heap {
     struct page_source *pages;
     char *first;            /* the lowest block, or NULL before the first growth */
     char *end;              /* the upper fence */
+    char *limit;            /* the first byte beyond the memory granted last */
     struct mem_node *free_list;
 };
 
@@ -92,7 +95,7 @@ size_t mem_usable_size(const void *payload);
 struct mem_block {
     char *address;
     size_t size;
-    int used;
+    size_t used; /* 1 or 0 */
 };
 
 /* Writes up to `capacity` blocks, from the lowest up (gaps among them as used blocks), and

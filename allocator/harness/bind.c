@@ -1,9 +1,9 @@
 /* Compiled into every subject's library: the operating system as the subject is to see it.
  *
  * The library is linked so that its own definitions win.  So the names below, all hidden, take
- * the subject's calls of sbrk, mmap, exit and the like to the host that bind() was given.  The
- * weak ones give way to the subject's own: a pool that gets its memory from malloc meets ours,
- * which stands on the host's mmap; an allocator that defines malloc meets its own.
+ * the subject's calls of sbrk, mmap, exit and the like to the host that bind() was given.  All are
+ * weak, to give way to the subject's own: an allocator that simulates sbrk on an array, or defines
+ * malloc, meets its own; a pool that gets its memory from malloc meets ours, on the host's mmap.
  */
 #define _GNU_SOURCE
 #include "subject.h"
@@ -15,7 +15,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define HIDDEN __attribute__((visibility("hidden")))
 #define WEAK __attribute__((visibility("hidden"), weak))
 #define REFUSED ((void *)-1)
 
@@ -36,14 +35,14 @@ WEAK void allocheck_free(void *block);
 WEAK size_t allocheck_usable_size(void *block);
 WEAK const char *allocheck_check(void);
 WEAK size_t allocheck_walk(struct heap_block *blocks, size_t capacity);
-WEAK const char *allocheck_open_library(const struct host *given);
+WEAK const char *allocheck_open_library(void);
 
 static const char *bind_host(const struct host *given)
 {
     host = given;
     allocheck_subject.counters_start = __start___sancov_cntrs;
     allocheck_subject.counters_end = __stop___sancov_cntrs;
-    return allocheck_open_library ? allocheck_open_library(given) : NULL;
+    return allocheck_open_library ? allocheck_open_library() : NULL;
 }
 
 __attribute__((visibility("default"))) struct subject allocheck_subject = {
@@ -72,34 +71,34 @@ static int is_refused(void)
 
 /* ---- the operating system ---- */
 
-HIDDEN void *sbrk(intptr_t increment)
+WEAK void *sbrk(intptr_t increment)
 {
     return is_refused() ? REFUSED : host->sbrk(host->context, increment);
 }
 
-HIDDEN int brk(void *end)
+WEAK int brk(void *end)
 {
     return is_refused() ? -1 : host->brk(host->context, end);
 }
 
-HIDDEN void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
+WEAK void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {
     if (is_refused())
         return REFUSED;
     return host->mmap(host->context, address, size, protection, flags, file, offset);
 }
 
-HIDDEN void *mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset)
+WEAK void *mmap64(void *address, size_t size, int protection, int flags, int file, off64_t offset)
 {
     return mmap(address, size, protection, flags, file, offset);
 }
 
-HIDDEN int munmap(void *address, size_t size)
+WEAK int munmap(void *address, size_t size)
 {
     return is_refused() ? -1 : host->munmap(host->context, address, size);
 }
 
-HIDDEN void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
+WEAK void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
 {
     void *new_address = NULL;
     if (flags & MREMAP_FIXED) {
@@ -113,7 +112,7 @@ HIDDEN void *mremap(void *address, size_t old_size, size_t new_size, int flags, 
     return host->mremap(host->context, address, old_size, new_size, flags, new_address);
 }
 
-HIDDEN int madvise(void *address, size_t size, int advice)
+WEAK int madvise(void *address, size_t size, int advice)
 {
     return is_refused() ? -1 : host->madvise(host->context, address, size, advice);
 }
@@ -126,10 +125,10 @@ static _Noreturn void leave(int status)
         syscall(SYS_exit_group, status);
 }
 
-HIDDEN void exit(int status) { leave(status); }
-HIDDEN void _exit(int status) { leave(status); }
-HIDDEN void _Exit(int status) { leave(status); }
-HIDDEN void quick_exit(int status) { leave(status); }
+WEAK void exit(int status) { leave(status); }
+WEAK void _exit(int status) { leave(status); }
+WEAK void _Exit(int status) { leave(status); }
+WEAK void quick_exit(int status) { leave(status); }
 
 /* ---- malloc, for subjects that call one without having it ----
  *
@@ -145,6 +144,17 @@ struct cell {
 
 static struct cell *cells[CLASSES];
 
+/* Between them lie all our blocks, and no block of the C library's own malloc, which strdup and
+ * the like hand out. */
+static char *lowest, *highest;
+void __libc_free(void *block);
+void *__libc_realloc(void *block, size_t size);
+
+static int is_ours(const void *block)
+{
+    return (const char *)block >= lowest && (const char *)block < highest;
+}
+
 static size_t cell_size(size_t class)
 {
     return (size_t)SMALLEST << class;
@@ -152,8 +162,14 @@ static size_t cell_size(size_t class)
 
 static void *map_pages(size_t size)
 {
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return pages == REFUSED ? NULL : pages;
+    char *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == REFUSED)
+        return NULL;
+    if (!lowest || pages < lowest)
+        lowest = pages;
+    if (pages + size > highest)
+        highest = pages + size;
+    return pages;
 }
 
 static int cut_page(size_t class)
@@ -228,8 +244,10 @@ WEAK void *malloc(size_t size)
 
 WEAK void free(void *block)
 {
-    if (block)
+    if (is_ours(block))
         give_back(block);
+    else
+        __libc_free(block);
 }
 
 WEAK void *calloc(size_t count, size_t size)
@@ -245,6 +263,8 @@ WEAK void *calloc(size_t count, size_t size)
 
 WEAK void *realloc(void *block, size_t size)
 {
+    if (block && !is_ours(block))
+        return __libc_realloc(block, size);
     if (block && room_of(block) >= size)
         return block;
     void *moved = obtain(1, size);

@@ -40,7 +40,8 @@ static void note_bytes(struct executor *ex, enum damage_kind kind, uint32_t name
 
 static void trip_if(struct executor *ex, int suspicious)
 {
-    ex->run->suspicious |= (uint32_t)(suspicious != 0);
+    if (suspicious)
+        ex->run->suspicious = 1;
 }
 
 /* ---- touching blocks ---- */
@@ -108,23 +109,24 @@ static uint64_t promised_alignment(const struct config *config, uint64_t size)
     return size ? UINT64_C(1) << (63 - __builtin_clzll(size)) : 1;
 }
 
-/* The tripwire on an address that was granted. */
+/* The tripwire on an address that was granted: one sum, one branch. */
 static void watch_grant(struct executor *ex, const struct op *op, const struct observation *seen,
                         uint64_t size)
 {
     const struct config *config = ex->config;
-    uint64_t misaligned = seen->address & (promised_alignment(config, size) - 1);
+    uint64_t wrong = seen->address & (promised_alignment(config, size) - 1);
     if (op->kind >= OP_ALIGNED_ALLOC && op->kind <= OP_POSIX_MEMALIGN) {
-        if (op->first & (op->first - 1))
-            misaligned |= 1;
-        misaligned |= seen->address & (op->first - 1);
-        misaligned |= op->kind == OP_POSIX_MEMALIGN && op->first < sizeof(void *);
+        wrong |= op->first & (op->first - 1);
+        wrong |= seen->address & (op->first - 1);
+        wrong |= op->kind == OP_POSIX_MEMALIGN && op->first < sizeof(void *);
     }
-    trip_if(ex, misaligned != 0);
-    trip_if(ex, size == OVERFLOWED || size > config->max_size || size > PTRDIFF_MAX);
-    trip_if(ex, seen->address + size > ADDRESS_SPACE || (seen->flags & SEEN_OUTSIDE));
-    trip_if(ex, ex->subject->usable_size && seen->usable < size);
-    trip_if(ex, !size && config->malloc_zero == MALLOC_ZERO_NULL);
+    wrong |= size > config->max_size;
+    wrong |= size > ADDRESS_SPACE; /* an overflow, a size over PTRDIFF_MAX, too */
+    wrong |= seen->address + size > ADDRESS_SPACE;
+    wrong |= seen->flags & (SEEN_OUTSIDE | SEEN_SAME_START);
+    wrong |= ex->subject->usable_size && seen->usable < size;
+    wrong |= !size && config->malloc_zero == MALLOC_ZERO_NULL;
+    trip_if(ex, wrong != 0);
 }
 
 /* Takes a granted block into the table: asks for its usable size, decides what may be written. */
@@ -148,10 +150,8 @@ static void admit(struct executor *ex, const struct op *op, struct observation *
         seen->flags |= SEEN_OUTSIDE;
         block->filled = size;
     }
-    if (block_table_add(&ex->table, block)) {
+    if (block_table_add(&ex->table, block))
         seen->flags |= SEEN_SAME_START;
-        ex->run->suspicious = 1;
-    }
     watch_grant(ex, op, seen, size);
     states_granted(&ex->states, size);
 }

@@ -6,6 +6,14 @@
 
 #define STEP UINT64_C(0x9e3779b97f4a7c15)
 
+/* Up to here the start-up of a vector loop costs more than it saves. */
+enum { SMALL = 128 };
+#ifdef __clang__
+#define NOT_VECTORISED _Pragma("clang loop vectorize(disable) unroll(disable)")
+#else
+#define NOT_VECTORISED
+#endif
+
 uint64_t pattern_seed(uint32_t name, uint32_t generation)
 {
     uint64_t x = ((uint64_t)generation << 32 | name) + 1;
@@ -13,16 +21,35 @@ uint64_t pattern_seed(uint32_t name, uint32_t generation)
     return x ^ (x >> 27);
 }
 
+/* The last eight bytes of `length`, which straddle two words of the pattern unless it is a multiple
+ * of eight: writing or reading them at once spares a loop over the odd bytes. */
+static uint64_t last_eight(uint64_t word, size_t length)
+{
+    size_t odd = length % 8;
+    uint64_t below = word + (length / 8 - 1) * STEP;
+    return odd ? below >> (8 * odd) | (below + STEP) << (64 - 8 * odd) : below;
+}
+
 static void fill_words(unsigned char *at, size_t length, uint64_t word)
 {
-    size_t words = length / 8;
-    for (size_t i = 0; i < words; i++) {
-        uint64_t value = word + i * STEP;
-        memcpy(at + 8 * i, &value, 8);
+    if (length < 8) {
+        for (size_t i = 0; i < length; i++)
+            at[i] = (unsigned char)(word >> (8 * i));
+        return;
     }
-    uint64_t last = word + words * STEP;
-    for (size_t i = 0; i < length % 8; i++)
-        at[8 * words + i] = (unsigned char)(last >> (8 * i));
+    size_t words = length / 8;
+    uint64_t last = last_eight(word, length);
+    if (length <= SMALL) {
+        NOT_VECTORISED
+        for (size_t i = 0; i < words; i++, word += STEP)
+            memcpy(at + 8 * i, &word, 8);
+    } else {
+        for (size_t i = 0; i < words; i++) {
+            uint64_t value = word + i * STEP;
+            memcpy(at + 8 * i, &value, 8);
+        }
+    }
+    memcpy(at + length - 8, &last, 8);
 }
 
 unsigned char pattern_byte(uint64_t seed, size_t offset)
@@ -38,18 +65,27 @@ static size_t first_wrong_byte(const unsigned char *at, size_t length, uint64_t 
     return i;
 }
 
+static uint64_t word_at(const unsigned char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return word;
+}
+
 static size_t check_words(const unsigned char *at, size_t length, uint64_t word)
 {
+    if (length < 8)
+        return first_wrong_byte(at, length, word);
     size_t words = length / 8;
-    uint64_t difference = 0;
-    for (size_t i = 0; i < words; i++) {
-        uint64_t value;
-        memcpy(&value, at + 8 * i, 8);
-        difference |= value ^ (word + i * STEP);
+    uint64_t difference = word_at(at + length - 8) ^ last_eight(word, length);
+    if (length <= SMALL) {
+        NOT_VECTORISED
+        for (size_t i = 0; i < words; i++)
+            difference |= word_at(at + 8 * i) ^ (word + i * STEP);
+    } else {
+        for (size_t i = 0; i < words; i++)
+            difference |= word_at(at + 8 * i) ^ (word + i * STEP);
     }
-    uint64_t last = word + words * STEP;
-    for (size_t i = 0; i < length % 8; i++)
-        difference |= (uint64_t)(at[8 * words + i] ^ (unsigned char)(last >> (8 * i)));
     return difference ? first_wrong_byte(at, length, word) : length;
 }
 

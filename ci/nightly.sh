@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The long run: more of the same, with a new seed each night.  Ends with the worst exit status.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+make setup || exit 2
+worst=0
+run() { echo "== $*"; "$@"; status=$?; [ "$status" -gt "$worst" ] && worst=$status; }
+run .venv/bin/python fuzz/run.py --seconds "${SECONDS_PER_SUBJECT:-1800}" --seed "$(date +%Y%m%d)" \
+    --out out/nightly --json out/nightly.json
+run .venv/bin/python -m pytest -n 2 --dist loadfile --profile nightly
+run .venv/bin/python proofs/run.py --json out/proofs.json
+exit "$worst"

@@ -1,0 +1,117 @@
+"""One subject on the bench: its executors, its exact model, and the check pipeline over them.
+
+It searches nothing; campaign.py brings the traces.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from types import TracebackType
+
+from allocator import executor
+from allocator.subject import Subject
+from fuzz.native import decoder_library
+from models.check import Finding, check
+from models.judge import CannotJudge, Predict, judge
+from models.observation import Run
+from models.rules import ALL, RULES, WHITE_BOX
+from models.trace import Trace
+from models.verdict import Verdict
+
+
+class Bench:
+    """A subject ready to be judged; always in the sandbox, so that nothing it does ends us."""
+
+    def __init__(self, subject: Subject, rules: frozenset[str] = ALL) -> None:
+        self.subject = subject
+        self.rules = rules
+        self.executor = executor.open_executor(subject, sandbox=True, decoder=decoder_library())
+        self.predict = exact_model(subject)
+
+    def execute(self, trace: Trace, *, cpu_limit_ms: int = executor.CPU_LIMIT_MS) -> Run:
+        """Runs a trace, the validity predicate after each operation."""
+        return self.executor.run(trace, check="each", cpu_limit_ms=cpu_limit_ms)
+
+    def execute_fresh(self, trace: Trace, *, cpu_limit_ms: int = executor.CPU_LIMIT_MS) -> Run:
+        """The same in a process of its own."""
+        return executor.run_fresh(self.subject, trace, check="each", cpu_limit_ms=cpu_limit_ms)
+
+    def judge(self, trace: Trace, run: Run) -> Verdict:
+        """The verdict on a run at hand, the exact model's word included; see glance."""
+        try:
+            return judge(trace, run, self.subject.contract, self.rules, self.predict)
+        except CannotJudge:
+            return Verdict()
+
+    def glance(self, trace: Trace, run: Run) -> Verdict:
+        """The verdict on a run at hand, without the exact model; ok when it cannot be judged."""
+        try:
+            return judge(trace, run, self.subject.contract, self.rules)
+        except CannotJudge:
+            return Verdict()
+
+    def check(self, trace: Trace, budget: int | None = None) -> Finding | None:
+        """Executes, judges, confirms and shrinks; None when no rule is broken.
+
+        `budget` is the number of executions that shrinking may take.
+        """
+        named = replace(trace, subject=self.subject.name)
+        options = {} if budget is None else {"budget": budget}
+        return check(
+            named,
+            self.execute,
+            self.subject.contract,
+            self.rules,
+            self.predict,
+            self.execute_fresh,
+            subject=self.subject.name,
+            **options,
+        )
+
+    def close(self) -> None:
+        """Ends the sandbox."""
+        self.executor.close()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def rules_on(subject: Subject, rules: frozenset[str] = ALL) -> tuple[str, ...]:
+    """The rules that can fire: those of `rules` whose premise the subject fulfils."""
+    contract, has = subject.contract, subject.has
+    premises = {
+        "bounds": subject.prebuilt is None,
+        "oom": subject.prebuilt is None,
+        "null": contract.free_null or contract.realloc_null,
+        "zero_size": contract.malloc_zero != "any" or contract.realloc_zero != "never",
+        "usable": "usable_size" in has,
+        "errno": contract.enomem or contract.free_preserves_errno,
+        "reclaim": contract.reclaims or contract.coalesces,
+        "footprint": contract.reclaims,
+        "misuse": bool(contract.detects),
+        "zeroed": "calloc" in has,
+        "prefix": "realloc" in has,
+        "survival": "realloc" in has,
+        "model": subject.model is not None,
+    }
+    white = {name for name, rule in RULES.items() if rule.layer == WHITE_BOX}
+    premises |= dict.fromkeys(white, "check" in has)
+    return tuple(name for name in RULES if name in rules and premises.get(name, True))
+
+
+def exact_model(subject: Subject) -> Predict | None:
+    """The exact model that the subject's description names, None where it names none."""
+    if not subject.model:
+        return None
+    module = importlib.import_module(f"models.{subject.model}")
+    predict: Predict = module.predict
+    return predict

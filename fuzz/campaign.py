@@ -1,0 +1,325 @@
+"""One subject's campaign: saved traces, random dense programs, cycles, coverage-guided search.
+
+Each phase brings traces; the bench has the word on them, findings.py writes what it condemns.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from allocator.catalogue import resolve
+from allocator.subject import Subject, SubjectError
+from fuzz import findings, guided
+from fuzz.bench import Bench, rules_on
+from fuzz.guided import Death, Guided
+from fuzz.job import Job, Survey, Suspect
+from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, Limits, limits_of, probe_edges
+from fuzz.native import decode, decoder_library, mutator_library
+from fuzz.results import Result
+from models import cycles
+from models.observation import Outcome, Run
+from models.policy import Policy
+from models.rules import ALL
+from models.trace import Trace, TraceError, from_text
+
+TRACES = Path(__file__).resolve().parent.parent / "tests" / "traces"
+LENGTHS = (64, 256, 1024)  # operations a program
+CHUNK = 1000
+CHUNK_SECONDS = 0.2
+KNOWN_LIMIT = 300  # suspects in one phase that show nothing but rules found already
+JUDGING_SHARE = 0.3
+DENSE_SHARE, CYCLES_SHARE = 0.35, 0.15
+CYCLE_OPERATIONS = 24
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a campaign is run; seconds and runs are budgets for one subject, 0 for none."""
+
+    seconds: float = 0
+    runs: int = 0
+    seed: int = 1
+    out: Path = Path("out/fuzz")
+    prefix: str | None = None
+    edges: bool = True
+    states: bool = True
+    dense: bool = True
+    guided: bool = True
+    rules: frozenset[str] = ALL
+    saved: Path = TRACES
+
+
+@dataclass
+class Campaign:
+    """A campaign on one subject; `result` holds what is known at any time."""
+
+    spec: str
+    options: Options
+    tell: Callable[[str], None] = lambda _text: None
+    result: Result = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.result = Result(self.spec)
+        self._policy = Policy()
+        self._found: set[str] = set()
+        self._known = 0
+
+    def run(self) -> Result:
+        """Runs all phases; what goes wrong is the result's error, but for KeyboardInterrupt."""
+        started = time.monotonic()
+        try:
+            self._run()
+        except SubjectError as error:
+            self.result.error = str(error)
+        except Exception as error:  # an error of ours must not cost the other subjects
+            self._note_internal(error)
+        finally:
+            self.result.seconds = time.monotonic() - started
+            self.result.policy = self._policy.as_dict()
+        return self.result
+
+    def _note_internal(self, error: Exception) -> None:
+        folder = self._folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.log").write_text(traceback.format_exc())
+        kind = type(error).__name__
+        self.result.error = f"internal error: {kind}: {error} (see {folder / 'error.log'})"
+
+    def _folder(self) -> Path:
+        return findings.subject_folder(self.options.out, self.spec)
+
+    def _run(self) -> None:
+        subject = resolve(self.spec, prefix=self.options.prefix)
+        self.result.rules_on = rules_on(subject, self.options.rules)
+        self.result.notes += subject.notes
+        with Bench(subject, self.options.rules) as self._bench:
+            self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))
+            self._replay_saved()
+            searched = self._can_guide(subject)
+            if self.options.dense:
+                self._dense(1 - CYCLES_SHARE if not searched else DENSE_SHARE)
+            self._cycles()
+            if searched:
+                self._guided(subject)
+
+    # ---- the word on a trace ----
+
+    def _consider(self, trace: Trace, run: Run) -> None:
+        """A suspect: judged at a glance, and checked in full if its rule is new."""
+        verdict = self._bench.glance(trace, run)
+        if verdict.rule in self._found:
+            self._known += 1
+        elif not verdict.ok:
+            self._check(trace, verdict.rule)
+
+    def _sample(self, trace: Trace) -> None:
+        """A trace that nothing speaks against: executed and judged with everything there is."""
+        run = self._bench.execute(trace)
+        self.result.executions += 1
+        self._policy.see(trace, run)
+        verdict = self._bench.judge(trace, run)
+        if not verdict.ok and verdict.rule not in self._found:
+            self._check(trace, verdict.rule)
+
+    def _check(self, trace: Trace, rule: str) -> None:
+        self.tell(f"{rule}: confirming and shrinking a trace of {len(trace)} operations")
+        finding = self._bench.check(trace)
+        if finding is None:
+            self.result.notes.append(f"{rule} was seen once and not again: no finding")
+            self._found.add(rule)
+            return
+        self.result.executions += finding.executions
+        if finding.rule not in self._found:
+            report = findings.write(
+                finding, self._bench.subject, self.options.out, self.options.prefix
+            )
+            self.result.reports.append(report)
+        self._found |= {rule, finding.rule}
+
+    # ---- phases ----
+
+    def _replay_saved(self) -> None:
+        for path in sorted(self.options.saved.rglob("*.trace")):
+            self.tell(f"replaying {path.name}")
+            try:
+                self._sample(from_text(path.read_text()))
+            except (OSError, UnicodeDecodeError, TraceError) as error:
+                self.result.notes.append(f"{path.name}: not replayed: {error}")
+
+    def _dense(self, share: float) -> None:
+        """Random programs, most of them dense, in chunks that one call runs."""
+        budget = _Budget(self.options, share)
+        judging, chunk, self._known = 0.0, CHUNK if self.options.runs else 20, 0
+        for turn in count():
+            now = budget.cut(chunk)
+            if not now or self._known > KNOWN_LIMIT:
+                return
+            started = time.monotonic()
+            self._search(turn, now)
+            budget.spend(now)
+            searched = time.monotonic()
+            if not budget.seconds or judging < JUDGING_SHARE * budget.elapsed:
+                self._sample(self._bench.executor.last_trace())
+            judging += time.monotonic() - searched
+            if not self.options.runs:  # chunks of some CHUNK_SECONDS
+                faster = searched - started < CHUNK_SECONDS
+                chunk = min(2 * chunk, CHUNK) if faster else max(1, chunk // 4)
+            self.tell(f"dense programs: {self.result.executions:,} executions")
+
+    def _search(self, turn: int, chunk: int) -> None:
+        """Runs the chunk number `turn` of random programs, and considers what is suspicious."""
+        executor, length = self._bench.executor, program_bytes(LENGTHS[turn % len(LENGTHS)])
+        limits = self._limits if turn % 4 == 3 else self._limits.dense()
+        seed = self.options.seed * 1_000_000_007 + turn * 2 * CHUNK
+        done = 0
+        while done < chunk and self._known <= KNOWN_LIMIT:
+            ran = executor.search(seed + done, chunk - done, length, limits.pack())
+            run = executor.last_run()
+            if run.suspicious:
+                self._consider(executor.last_trace(), run)
+            self._count(max(ran, 1), length)
+            # A child that died says not how far it came: the rest of the chunk is left.
+            done = done + ran if ran else chunk
+
+    def _count(self, executions: int, length: int) -> None:
+        self.result.executions += executions
+        self.result.ops += executions * ((length - PROFILE_BYTES) // OPERATION_BYTES)
+
+    def _cycles(self) -> None:
+        """The rules that need many operations, on traces made for them."""
+        budget = _Budget(self.options, CYCLES_SHARE)
+        rounds = max(1, self.options.runs // 4000) if self.options.runs else 10_000
+        length = program_bytes(CYCLE_OPERATIONS)
+        for turn in range(rounds):
+            seed = self.options.seed * 1_000_000_007 - 1 - turn
+            self._bench.executor.search(seed, 1, length, self._limits.dense().pack())
+            self.tell(f"cycles and refusals: {self.result.executions:,} executions")
+            for trace in dedicated(self._bench.executor.last_trace(), self._bench.subject):
+                self._sample(trace)
+                self.result.ops += len(trace)
+                if budget.seconds and not budget.cut(1):
+                    return
+
+    def _can_guide(self, subject: Subject) -> bool:
+        options, notes = self.options, self.result.notes
+        if not options.guided:
+            return False
+        if not guided.available():
+            notes.append("atheris is not installed: no coverage guidance, random programs alone")
+            return False
+        blind = subject.prebuilt is not None or not options.edges
+        if blind and not options.states:
+            notes.append("neither edges nor heap states: no guidance, random programs alone")
+            return False
+        if subject.prebuilt:
+            notes.append("prebuilt: searched without C edges, on heap states alone")
+        return True
+
+    def _guided(self, subject: Subject) -> None:
+        job = self._job(subject)
+        search = Guided(job, self._folder() / "search.log", self._progress(lambda: search))
+        before = (self.result.executions, self.result.ops)
+        for message in search.run():
+            self._count_guided(before, search)
+            if isinstance(message, Suspect):
+                self._reconsider(from_text(message.trace))
+            else:
+                self._after_death(message)
+        self._count_guided(before, search)
+        for message in guided.survey(job, self._folder() / "survey.log"):
+            if isinstance(message, Survey):
+                self.result.edges, self.result.states = message.edges, message.states
+            else:
+                self._reconsider(from_text(message.trace))
+
+    def _count_guided(self, before: tuple[int, int], search: Guided) -> None:
+        self.result.executions = before[0] + search.executions
+        self.result.ops = before[1] + search.operations
+
+    def _progress(self, search: Callable[[], Guided]) -> Callable[[], None]:
+        return lambda: self.tell(f"coverage-guided search: {search().executions:,} executions")
+
+    def _job(self, subject: Subject) -> Job:
+        options, folder = self.options, self._folder()
+        corpus = folder / "corpus"
+        guided.seed_corpus(corpus, options.seed)
+        budget = _Budget(options, 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0))
+        return Job(
+            resolve(self.spec, prefix=options.prefix, coverage=options.edges),
+            self._limits.pack(),
+            decoder_library(),
+            mutator_library(),
+            corpus,
+            folder / "journal",
+            runs=budget.runs,
+            seconds=budget.seconds,
+            seed=options.seed,
+            states=options.states,
+            rules=options.rules,
+        )
+
+    def _reconsider(self, trace: Trace) -> None:
+        run = self._bench.execute(trace)
+        self._consider(trace, run)
+
+    def _after_death(self, death: Death) -> None:
+        """The program that the worker died of is run where dying does no harm."""
+        trace = decode(death.program, self._limits.pack())
+        run = self._bench.execute(trace)
+        if run.outcome is Outcome.FINISHED and self._bench.glance(trace, run).ok:
+            status = "silence" if death.status is None else f"status {death.status}"
+            self.result.notes.append(
+                f"the search ended with {status} on a program that breaks nothing by itself"
+            )
+        self._consider(trace, run)
+
+
+class _Budget:
+    """A share of a campaign's budget; counts executions or time, whichever is limited."""
+
+    def __init__(self, options: Options, share: float) -> None:
+        self.seconds = options.seconds * share
+        self.runs = max(1, int(options.runs * share)) if options.runs else 0
+        self._spent = 0
+        self._started = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+    def cut(self, wanted: int) -> int:
+        """How many executions may be done now; 0 when the budget is spent."""
+        if self.seconds and self.elapsed >= self.seconds:
+            return 0
+        return min(wanted, self.runs - self._spent) if self.runs else wanted
+
+    def spend(self, executions: int) -> None:
+        self._spent += executions
+
+
+def program_bytes(operations: int) -> int:
+    """The length of a program of so many operations."""
+    return PROFILE_BYTES + operations * OPERATION_BYTES
+
+
+def dedicated(trace: Trace, subject: Subject) -> Iterator[Trace]:
+    """Traces made from `trace` for the rules that need many operations or refused pages."""
+    contract = subject.contract
+    store = contract.arena or cycles.STORE
+    if contract.reclaims and "free" in subject.has:
+        yield cycles.cycle_trace(trace)
+        yield cycles.exhaust(trace, probe=store // 64, store=store)
+        if contract.coalesces:
+            yield cycles.largest_block(trace, store)
+    if subject.prebuilt is None:
+        yield from cycles.denials(trace)
+
+
+def limits_for(subject: Subject, bench: Bench) -> Limits:
+    """The limits of a subject, its size classes learned."""
+    return limits_of(subject, probe_edges(bench.execute, subject))

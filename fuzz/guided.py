@@ -1,0 +1,219 @@
+"""The parent's side of the coverage-guided search: starts the worker, watches it, outlives it.
+
+It passes on what the worker suspects and the programs it died of; it judges nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pickle
+import random
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from allocator.subject import SubjectError
+from fuzz.job import Job, Survey, Suspect, from_line
+from fuzz.journal import read_journal
+from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES
+
+WORKER = Path(__file__).resolve().parent / "worker.py"
+SEEDS, SEED_OPERATIONS = 48, (16, 64, 200)
+POLL_SECONDS = 0.2
+STALL_SECONDS = 15.0
+RESTARTS = 20
+SURVEY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Death:
+    """The worker died; `program` is what it was running."""
+
+    program: bytes
+    status: int | None
+
+
+def available() -> bool:
+    """Atheris can be had on this platform and Python."""
+    return importlib.util.find_spec("atheris") is not None
+
+
+def seed_corpus(corpus: Path, seed: int) -> None:
+    """Fills an empty corpus with random programs, a half of them dense by their profile."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    if any(corpus.iterdir()):
+        return
+    source = random.Random(seed)
+    for number in range(SEEDS):
+        length = PROFILE_BYTES + OPERATION_BYTES * SEED_OPERATIONS[number % len(SEED_OPERATIONS)]
+        (corpus / f"seed-{number:02}").write_bytes(source.randbytes(length))
+
+
+class Guided:
+    """A guided search within its budget, through as many workers as it takes.
+
+    `executions` and `operations` count what was done so far; `tell` is called now and then.
+    """
+
+    def __init__(self, job: Job, log: Path, tell: Callable[[], None] = lambda: None) -> None:
+        self._job = job
+        self._log = log
+        self._tell = tell
+        self._before = (0, 0)
+        self._checked = False
+        self.executions = self.operations = 0
+
+    def run(self) -> Iterator[Suspect | Death]:
+        """Searches; what the worker suspects comes out as it is found.
+
+        Raises SubjectError when the worker cannot work: it dies before its first program, again
+        and again on the way, or shows no C edges where the subject was built with them.
+        """
+        started = time.monotonic()
+        for attempt in range(RESTARTS):
+            job = self._remaining(time.monotonic() - started, attempt)
+            if job is None:
+                return
+            with _Worker("search", job, self._log) as worker:
+                yield from self._watch(worker, started)
+                status = worker.status
+            if not status and self._finished():
+                return
+            yield Death(read_journal(job.journal).program, status)
+            self._note_progress()
+            self._before = (self.executions, self.operations)
+        raise SubjectError(f"the search died {RESTARTS} times: {self._last_words()}")
+
+    def _remaining(self, elapsed: float, attempt: int) -> Job | None:
+        """The job less what was done; None when nothing is left."""
+        job = replace(self._job, seed=self._job.seed + attempt)
+        if self._job.runs:
+            job = replace(job, runs=self._job.runs - self.executions)
+        if self._job.seconds:
+            job = replace(job, seconds=self._job.seconds - elapsed)
+        spent = (self._job.runs and job.runs <= 0) or (self._job.seconds and job.seconds < 0.5)
+        return None if spent else job
+
+    def _watch(self, worker: _Worker, started: float) -> Iterator[Suspect]:
+        moved = time.monotonic()
+        while worker.running:
+            for message in worker.messages(POLL_SECONDS):
+                if isinstance(message, Suspect):
+                    yield message
+            now = time.monotonic()
+            if self._note_progress():
+                moved = now
+            self._check_edges()
+            self._tell()
+            overdue = self._job.seconds and now - started > self._job.seconds + STALL_SECONDS
+            if now - moved > STALL_SECONDS or overdue:
+                worker.kill()
+        for message in worker.messages(0):
+            if isinstance(message, Suspect):
+                yield message
+        self._note_progress()
+        if not self.executions and not self._finished():
+            raise SubjectError(f"the search does not start: {self._last_words()}")
+
+    def _note_progress(self) -> bool:
+        entry = read_journal(self._job.journal)
+        executions, operations = self._before
+        headers = entry.executions * PROFILE_BYTES
+        before, self.executions = self.executions, executions + entry.executions
+        self.operations = operations + max(0, entry.bytes - headers) // OPERATION_BYTES
+        return self.executions != before
+
+    def _check_edges(self) -> None:
+        """Without C edges a subject built with coverage would be searched blindly: an error."""
+        text = self._log_text()
+        if self._checked or "INITED" not in text:
+            return
+        self._checked = True
+        line = re.search(r"INFO: Loaded \d+ modules?\s+\(.*", text)
+        modules = len(re.findall(r"\d+ \[0x", line[0])) if line else 0
+        if self._job.subject.coverage and modules <= self._job.states:
+            raise SubjectError("built with coverage, but shows no C edges: libFuzzer loaded none")
+
+    def _finished(self) -> bool:
+        """The worker came to its own end."""
+        return self._job.stop_at_first or bool(re.search(r"^Done \d+ runs", self._log_text(), re.M))
+
+    def _log_text(self) -> str:
+        try:
+            return self._log.read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def _last_words(self) -> str:
+        lines = [line.strip() for line in self._log_text().splitlines() if line.strip()]
+        return lines[-1] if lines else "no word why"
+
+
+def survey(job: Job, log: Path) -> Iterator[Suspect | Survey]:
+    """What the corpus covers, and what its programs break."""
+    deadline = time.monotonic() + SURVEY_SECONDS
+    with _Worker("survey", job, log) as worker:
+        while worker.running and time.monotonic() < deadline:
+            yield from worker.messages(POLL_SECONDS)
+        yield from worker.messages(0)
+
+
+class _Worker:
+    """A worker process and its line of messages; ends with the block it is used in."""
+
+    def __init__(self, task: str, job: Job, log: Path) -> None:
+        job.journal.unlink(missing_ok=True)
+        self._read, write = os.pipe()
+        self._pending = b""
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, str(WORKER), task, str(write)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=(write,),
+                start_new_session=True,  # Ctrl-C is the parent's to answer
+            )
+        os.close(write)
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(pickle.dumps(job))
+            self._process.stdin.close()
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        return self._process.poll()
+
+    def messages(self, seconds: float) -> Iterator[Suspect | Survey]:
+        """What was said within `seconds`, or is still unread."""
+        while select.select([self._read], [], [], seconds)[0]:
+            chunk = os.read(self._read, 1 << 16)
+            if not chunk:
+                time.sleep(min(seconds, 0.02))
+                return
+            *lines, self._pending = (self._pending + chunk).split(b"\n")
+            yield from (message for message in map(from_line, lines) if message)
+            seconds = 0
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.running:
+            self.kill()
+        os.close(self._read)

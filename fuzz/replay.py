@@ -1,0 +1,60 @@
+"""Replays one saved trace on subjects and says what it shows, and whether that was expected.
+
+It neither searches nor shrinks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from allocator.catalogue import resolve
+from allocator.subject import SubjectError
+from fuzz.bench import Bench, rules_on
+from fuzz.campaign import Options
+from fuzz.results import Report, Result
+from models.rep import from_rep
+from models.trace import Trace, TraceError, from_text
+
+
+def read_trace(path: Path) -> Trace:
+    """The trace in a .trace or .rep file; TraceError names the file and the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return from_rep(text) if path.suffix == ".rep" else from_text(text)
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{path}: not text (byte {error.start})") from None
+    except TraceError as error:
+        raise TraceError(f"{path}: {error}") from None
+
+
+def replay(trace: Trace, path: Path, spec: str, options: Options) -> Result:
+    """Runs the trace on the subject that `spec` means, in processes of its own."""
+    result = Result(spec)
+    try:
+        subject = resolve(spec, prefix=options.prefix)
+        result.rules_on = rules_on(subject, options.rules)
+        with Bench(subject, options.rules) as bench:
+            finding = bench.check(trace, budget=0)
+    except SubjectError as error:
+        result.error = str(error)
+        return result
+    result.executions, result.ops = 1, len(trace)
+    if finding:
+        result.executions, result.ops = finding.executions, finding.executions * len(trace)
+        result.reports.append(Report(finding, path))
+    result.notes += expectation(trace, spec, finding.rule if finding else "ok")
+    return result
+
+
+def expectation(trace: Trace, spec: str, seen: str) -> list[str]:
+    """What the trace's `expect` line says of this subject, and whether it is so.
+
+    It speaks of the trace's own subject; any other must show ok.
+    """
+    if trace.expect is None:
+        return []
+    wanted = trace.expect if trace.subject in (None, spec) else "ok"
+    met = "as expected" if wanted == seen else "NOT as expected"
+    return [f"expected {wanted}, seen {seen}: {met}"]

@@ -1,0 +1,308 @@
+/* ---- a small world for the subject: its own break, its own pages, its own blocks ---- */
+
+/* Read by findings.py, which writes it between a subject's calls and a main: it is no program by
+ * itself.  Everything that is checked here is checked in the plainest way. */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static struct {
+    unsigned char *start;
+    size_t size, broken_to, granted, mapped;
+    unsigned long requests, denied; /* the request with the number `denied` is refused */
+    int deny_all;
+} world = { .size = REPRODUCER_STORE };
+
+enum { MARGIN = 65536 };
+static _Alignas(65536) unsigned char world_bytes[MARGIN + REPRODUCER_STORE * 2 + MARGIN];
+
+#ifdef REPRODUCER_ARENA
+static _Alignas(65536) unsigned char arena[REPRODUCER_ARENA];
+#endif
+
+static struct repro_block {
+    unsigned char *at;
+    size_t size, usable;
+    int live;
+} blocks[REPRODUCER_NAMES + 1];
+
+static struct {
+    size_t held[REPRODUCER_CYCLES + 1], capacity[REPRODUCER_CYCLES + 1];
+    int count;
+} cycles;
+
+static int step;
+static volatile sig_atomic_t expect_abort;
+
+__attribute__((format(printf, 2, 3), noreturn)) static void violated(const char *rule,
+                                                                     const char *text, ...)
+{
+    char line[512];
+    va_list rest;
+    int used = snprintf(line, sizeof line, "violated: %s, operation %d: ", rule, step);
+    va_start(rest, text);
+    used += vsnprintf(line + used, sizeof line - (size_t)used - 1, text, rest);
+    va_end(rest);
+    line[used++] = '\n';
+    if (write(1, line, (size_t)used) < 0)
+        _exit(3);
+    _exit(1);
+}
+
+static void on_signal(int number)
+{
+    if (number == SIGABRT && expect_abort)
+        _exit(write(1, "not reproduced: the misuse was detected\n", 40) < 0);
+    violated(number == SIGABRT ? "abort" : number == SIGALRM ? "hang" : "crash",
+             "signal %d", number);
+}
+
+/* ---- pages ---- */
+
+static int refused(size_t size)
+{
+    world.requests++;
+    return world.deny_all || world.requests == world.denied || size > world.size - world.granted;
+}
+
+static void deny(unsigned long turn)
+{
+    world.deny_all = turn == (unsigned long)-1;
+    world.denied = turn && !world.deny_all ? world.requests + turn : 0;
+}
+
+void *sbrk(intptr_t increment)
+{
+    void *old = world.start + world.broken_to;
+    if (increment < 0 && (size_t)-increment > world.broken_to)
+        return (void *)-1;
+    if (increment > 0 && refused((size_t)increment)) {
+        errno = ENOMEM;
+        return (void *)-1;
+    }
+    world.broken_to += (size_t)increment;
+    world.granted += (size_t)increment;
+    if (increment < 0)
+        memset(world.start + world.broken_to, 0, (size_t)-increment);
+    return old;
+}
+
+void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
+{
+    (void)address, (void)protection, (void)flags, (void)file, (void)offset;
+    size = (size + 4095) & ~(size_t)4095;
+    if (refused(size) || size > REPRODUCER_STORE - world.mapped) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    world.mapped += size; /* from the upper end down; never given again */
+    world.granted += size;
+    return world_bytes + sizeof world_bytes - world.mapped;
+}
+
+int munmap(void *address, size_t size)
+{
+    (void)address;
+    world.granted -= size < world.granted ? size : world.granted;
+    return 0;
+}
+
+/* The malloc lab's memlib, for a subject that comes without it. */
+__attribute__((weak)) void *reproducer_mem_sbrk(intptr_t increment) __asm__("mem_sbrk");
+void *reproducer_mem_sbrk(intptr_t increment) { return sbrk((int)increment); }
+__attribute__((weak)) void *reproducer_mem_heap_lo(void) __asm__("mem_heap_lo");
+void *reproducer_mem_heap_lo(void) { return world.start; }
+__attribute__((weak)) void *reproducer_mem_heap_hi(void) __asm__("mem_heap_hi");
+void *reproducer_mem_heap_hi(void) { return world.start + world.broken_to - 1; }
+__attribute__((weak)) size_t reproducer_mem_heapsize(void) __asm__("mem_heapsize");
+size_t reproducer_mem_heapsize(void) { return world.broken_to; }
+__attribute__((weak)) size_t reproducer_mem_pagesize(void) __asm__("mem_pagesize");
+size_t reproducer_mem_pagesize(void) { return 4096; }
+__attribute__((weak)) void reproducer_mem_init(void) __asm__("mem_init");
+void reproducer_mem_init(void) { }
+
+/* ---- blocks ---- */
+
+static unsigned char pattern(int name, size_t at)
+{
+    return (unsigned char)(name * 37 + (int)(at % 251) + 1);
+}
+
+/* Large blocks are filled and checked at their ends. */
+static size_t next_byte(size_t at, size_t size)
+{
+    return size > 1 << 20 && at == 65536 ? size - 65536 : at + 1;
+}
+
+static void fill(int name)
+{
+    for (size_t at = 0; at < blocks[name].usable; at = next_byte(at, blocks[name].usable))
+        blocks[name].at[at] = pattern(name, at);
+}
+
+static void verify(const char *rule, int name, int pattern_of, size_t size)
+{
+    for (size_t at = 0; at < size; at = next_byte(at, size))
+        if (blocks[name].at[at] != pattern(pattern_of, at))
+            violated(rule, "byte %zu of p%d is not what was written", at, name);
+}
+
+static void check(int name)
+{
+    if (blocks[name].live)
+        verify("content", name, name, blocks[name].usable);
+}
+
+static int is_rule(const char *rule)
+{
+    return strcmp(rule, REPRODUCER_RULE) == 0;
+}
+
+/* Inside what the subject was given; its own static data is not known here. */
+static int is_inside(const unsigned char *at, size_t size)
+{
+    const unsigned char *end = world_bytes + sizeof world_bytes;
+    if (at >= world.start && at <= world.start + world.broken_to)
+        return size <= (size_t)(world.start + world.broken_to - at);
+    if (at >= end - world.mapped && at <= end)
+        return size <= (size_t)(end - at);
+#ifdef REPRODUCER_ARENA
+    if (at >= arena && at <= arena + REPRODUCER_ARENA)
+        return size <= (size_t)(arena + REPRODUCER_ARENA - at);
+#endif
+    return 0;
+}
+
+static int is_live(int name)
+{
+    return blocks[name].live;
+}
+
+static void take_in(int name, void *address, size_t size, size_t alignment)
+{
+    unsigned char *at = address;
+    if (size > PTRDIFF_MAX)
+        violated("refusal", "%zu bytes were granted", size);
+    if ((is_rule("bounds") || is_rule("oom") || is_rule("refusal")) && !is_inside(at, size))
+        violated(REPRODUCER_RULE, "%zu bytes at %p are not in given memory", size, address);
+    if (alignment && (size_t)at % alignment)
+        violated("alignment", "%p is not aligned to %zu", address, alignment);
+    for (int other = 0; other < REPRODUCER_NAMES; other++)
+        if (blocks[other].live && (at == blocks[other].at
+                                   || (at < blocks[other].at + blocks[other].size
+                                       && blocks[other].at < at + size)))
+            violated("overlap", "p%d and p%d share bytes", name, other);
+    size_t usable = size;
+#ifdef REPRODUCER_USABLE
+    if (REPRODUCER_USABLE(address) < size)
+        violated("usable", "usable_size says %zu of %zu", REPRODUCER_USABLE(address), size);
+    if (REPRODUCER_WRITABLE)
+        usable = REPRODUCER_USABLE(address);
+#endif
+    blocks[name] = (struct repro_block){ at, size, usable, 1 };
+    cycles.capacity[cycles.count] += size;
+}
+
+static void granted(int name, void *address, size_t size, size_t alignment)
+{
+    if (!size && REPRODUCER_ZERO && (REPRODUCER_ZERO > 0) == !address)
+        violated("zero_size", "a request of 0 bytes gave %p", address);
+    if (!address)
+        return;
+    take_in(name, address, size, alignment);
+    fill(name);
+}
+
+static void cleared(int name, void *address, size_t count, size_t size, size_t alignment)
+{
+    size_t product;
+    if (!address)
+        return;
+    if (__builtin_mul_overflow(count, size, &product))
+        violated("refusal", "%zu * %zu bytes were granted", count, size);
+    take_in(name, address, product, alignment);
+    for (size_t at = 0; at < product; at = next_byte(at, product))
+        if (blocks[name].at[at])
+            violated("zeroed", "byte %zu of p%d is not zero", at, name);
+    fill(name);
+}
+
+static void resized(int name, int old, void *address, size_t size, size_t alignment)
+{
+    size_t kept = blocks[old].size < size ? blocks[old].size : size;
+    if (!address && size) {
+        verify("survival", old, old, blocks[old].usable);
+        return;
+    }
+    blocks[old].live = 0;
+    if (!address)
+        return;
+    take_in(name, address, size, alignment);
+    verify("prefix", name, old, kept);
+    fill(name);
+}
+
+static void invariant(void)
+{
+#ifdef REPRODUCER_CHECK
+    const char *broken = REPRODUCER_CHECK();
+    if (broken)
+        violated(broken, "the allocator's own validity predicate objects");
+#endif
+}
+
+static void open_world(void)
+{
+    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGALRM };
+    static char stack[1 << 16];
+    stack_t own = { .ss_sp = stack, .ss_size = sizeof stack };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };
+    sigaltstack(&own, NULL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        sigaction(signals[i], &action, NULL);
+    world.start = world_bytes + MARGIN;
+    alarm(10);
+}
+
+/* ---- cycles: what is to be judged by their repetition ---- */
+
+static void end_cycle(void)
+{
+    cycles.held[cycles.count] = world.granted;
+    cycles.count += cycles.count < REPRODUCER_CYCLES;
+    cycles.capacity[cycles.count] = 0;
+}
+
+static void compare_cycles(void)
+{
+    int last = cycles.count - 1, half = cycles.count / 2;
+    if (is_rule("footprint") && last > half && cycles.held[last] > cycles.held[half])
+        violated("footprint", "%zu bytes held after cycle %d, %zu after cycle %d",
+                 cycles.held[half], half, cycles.held[last], last);
+    if (is_rule("reclaim") && last > 2 && cycles.capacity[last] < cycles.capacity[2])
+        violated("reclaim", "%zu bytes granted in cycle 2, %zu in cycle %d", cycles.capacity[2],
+                 cycles.capacity[last], last);
+}
+
+static int close_world(void)
+{
+    step++;
+    for (int name = 0; name < REPRODUCER_NAMES; name++)
+        check(name);
+    for (const unsigned char *at = world_bytes; is_rule("bounds") && at < world.start; at++)
+        if (*at)
+            violated("bounds", "a byte below the break's start was written");
+    for (size_t i = 0; is_rule("bounds") && i < 4096; i++)
+        if (world.start[world.broken_to + i])
+            violated("bounds", "a byte above the break was written");
+    compare_cycles();
+    return write(1, "not reproduced\n", 15) < 0;
+}

@@ -1,0 +1,109 @@
+"""What a fuzzing run has to say, as values and as JSON; it finds nothing out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.check import Finding
+from models.trace import to_text
+
+SCHEMA = 1
+OK, VIOLATION, UNSTABLE, ERROR = "ok", "violation", "unstable", "error"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finding and the files that were written about it."""
+
+    finding: Finding
+    trace_file: Path
+    reproducer: Path | None = None
+    test_file: Path | None = None
+
+
+@dataclass
+class Result:
+    """What is known of one subject so far; `edges` is None where there are none to count."""
+
+    name: str
+    error: str | None = None
+    executions: int = 0
+    ops: int = 0
+    seconds: float = 0.0
+    edges: int | None = None
+    states: int = 0
+    policy: dict[str, Any] = field(default_factory=dict)
+    rules_on: tuple[str, ...] = ()
+    reports: list[Report] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """violation, if a rule was broken again in a fresh process; else what went wrong."""
+        if any(report.finding.reproduced for report in self.reports):
+            return VIOLATION
+        if self.error is not None:
+            return ERROR
+        return UNSTABLE if self.reports else OK
+
+    def line(self) -> str:
+        """The subject in one line."""
+        found = ", ".join(sorted({report.finding.rule for report in self.reports}))
+        told = {OK: "ok", ERROR: f"error: {self.error}"}.get(self.verdict)
+        told = told or f"{self.verdict}: {found}"
+        counts = [f"{self.executions:,} executions", f"{self.ops:,} operations"]
+        counts += [f"{self.edges:,} edges"] if self.edges is not None else []
+        counts += [f"{self.states:,} heap states"] if self.states else []
+        done = f" ({', '.join(counts)}, {self.seconds:.1f} s)" if self.executions else ""
+        return f"{self.name}: {told}{done}"
+
+
+def to_json(seed: int, results: list[Result], out: Path) -> str:
+    """The machine-readable form; file names are relative to `out`."""
+    document = {
+        "schema": SCHEMA,
+        "tool": "fuzz",
+        "seed": seed,
+        "subjects": [_subject(result, out) for result in results],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _subject(result: Result, out: Path) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "verdict": result.verdict,
+        "error": result.error,
+        "executions": result.executions,
+        "ops": result.ops,
+        "seconds": round(result.seconds, 2),
+        "edges": result.edges,
+        "states": result.states,
+        "policy": result.policy,
+        "rules_on": list(result.rules_on),
+        "notes": result.notes,
+        "findings": [_finding(report, out) for report in result.reports],
+    }
+
+
+def _finding(report: Report, out: Path) -> dict[str, Any]:
+    finding = report.finding
+    return {
+        "rule": finding.rule,
+        "message": finding.message,
+        "ops": len(finding.trace),
+        "reproduced": finding.reproduced,
+        "trace": to_text(finding.trace),
+        "trace_file": _relative(report.trace_file, out),
+        "reproducer": _relative(report.reproducer, out),
+        "test_file": _relative(report.test_file, out),
+    }
+
+
+def _relative(path: Path | None, out: Path) -> str | None:
+    if path is None:
+        return None
+    return str(path.relative_to(out)) if path.is_relative_to(out) else str(path)

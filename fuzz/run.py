@@ -1,0 +1,186 @@
+"""Searches for a program that makes an allocator break a rule; see --help and fuzz/README.md.
+
+The command line only: campaign.py does the work on each subject.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
+
+from rich.console import Console  # noqa: E402 - after the path
+from rich.status import Status  # noqa: E402
+
+from allocator.catalogue import bundled, resolve  # noqa: E402
+from allocator.subject import SubjectError  # noqa: E402
+from fuzz.campaign import Campaign, Options  # noqa: E402
+from fuzz.replay import read_trace, replay  # noqa: E402
+from fuzz.results import ERROR, UNSTABLE, VIOLATION, Result, to_json  # noqa: E402
+from models.report import report  # noqa: E402
+from models.trace import TraceError  # noqa: E402
+
+DEFAULT_SECONDS = 40.0  # shared among the subjects, at least 2 each
+MEANING = (
+    "A pass means: the programs that were run broke no rule that is on. It does not mean that no "
+    "program does; proofs/ speaks of all of them."
+)
+
+_DESCRIPTION = """\
+Searches for a short program of malloc, free, realloc, ... that makes an allocator break a rule.
+Each subject is searched by random dense programs, by cycles and refused pages, and by atheris on
+C coverage and heap states; what is found is confirmed in a fresh process, shrunk and written."""
+
+_EXAMPLES = """\
+examples:
+  python fuzz/run.py                              every bundled allocator, about 40 seconds
+  python fuzz/run.py best_fit --seconds 600       ten minutes on one of them
+  python fuzz/run.py mine.c --runs 100000         a source of yours (.c, .so, .toml), by count
+  python fuzz/run.py pool.c --prefix pool_        its functions are called pool_malloc, ...
+  python fuzz/run.py mine.c --replay out/fuzz/mine.c/overlap-1a2b3c4d.trace
+  python fuzz/run.py --json result.json           what was found, for a machine to read
+
+exit status: 0 nothing found; 1 a rule was broken; 2 a subject could not be searched, or a finding
+did not show again; 130 Ctrl-C (what was found so far is written)."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with status 2."""
+        print(f"fuzz/run.py: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parser() -> Parser:
+    """The command line."""
+    shape = argparse.RawDescriptionHelpFormatter
+    it = Parser(description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=shape)
+    it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .c, .so or .toml")
+    it.add_argument("--seconds", type=_positive(float), help="time for each subject")
+    it.add_argument("--runs", type=_positive(int), help="executions for each subject, instead")
+    it.add_argument("--seed", type=_positive(int), help="the same seed, the same random programs")
+    it.add_argument("--out", type=Path, default=Path("out/fuzz"), help="default: %(default)s")
+    it.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    it.add_argument("--replay", type=Path, metavar="FILE", help="run a .trace or .rep file instead")
+    it.add_argument("--prefix", help="how the functions of a .c or .so start")
+    it.add_argument("--no-edges", action="store_true", help="build without C coverage")
+    it.add_argument("--no-states", action="store_true", help="no heap-state counters")
+    it.add_argument("--no-dense", action="store_true", help="no random programs before the search")
+    it.add_argument("--no-guided", action="store_true", help="random programs and cycles alone")
+    return it
+
+
+def _positive(kind: type) -> type:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < 2**40:
+            raise ValueError
+        return value  # type: ignore[no-any-return]
+
+    convert.__name__ = f"positive {kind.__name__}"
+    return convert  # type: ignore[return-value]
+
+
+def options_of(words: argparse.Namespace, seed: int, subjects: int) -> Options:
+    """What the words mean for each campaign."""
+    seconds = words.seconds or (0 if words.runs else max(2.0, DEFAULT_SECONDS / max(1, subjects)))
+    return Options(
+        seconds=seconds,
+        runs=words.runs or 0,
+        seed=seed,
+        out=words.out,
+        prefix=words.prefix,
+        edges=not words.no_edges,
+        states=not words.no_states,
+        dense=not words.no_dense,
+        guided=not words.no_guided,
+    )
+
+
+class Session:
+    """The subjects of one command, and what is known of them at any time."""
+
+    def __init__(self, options: Options, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self.results: list[Result] = []
+
+    def search(self, specs: list[str]) -> None:
+        """A campaign for each subject; one that cannot be searched does not stop the next."""
+        for spec in specs:
+            with self._console.status(spec) as status:
+                campaign = Campaign(spec, self._options, _teller(status, spec))
+                self.results.append(campaign.result)
+                campaign.run()
+            self.say(campaign.result)
+
+    def replay(self, path: Path, specs: list[str]) -> None:
+        """The trace at `path` on each subject, or on the one that it names."""
+        trace = read_trace(path)
+        if not specs and not trace.subject:
+            raise TraceError(f"{path}: names no subject: say on which one it is to be replayed")
+        for spec in specs or [str(trace.subject)]:
+            self.results.append(replay(trace, path, spec, self._options))
+            self.say(self.results[-1])
+
+    def say(self, result: Result) -> None:
+        """Prints a result: its findings, its notes, its line."""
+        for each in result.reports:
+            contract = resolve(result.name, prefix=self._options.prefix).contract
+            print(report(each.finding, contract, str(each.trace_file)))
+            if each.reproducer:
+                print(f"reproducer: {each.reproducer}\n")
+        for note in result.notes:
+            print(f"{result.name}: {note}")
+        print(result.line(), flush=True)
+
+
+def _teller(status: Status, spec: str):  # noqa: ANN202 - a function of one text
+    return lambda text: status.update(f"{spec}: {text}")
+
+
+def exit_code(results: list[Result]) -> int:
+    """1 for a finding, else 2 for whatever could not be settled, else 0."""
+    verdicts = {result.verdict for result in results}
+    if VIOLATION in verdicts:
+        return 1
+    return 2 if verdicts & {ERROR, UNSTABLE} else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    words = parser().parse_args(arguments)
+    seed = words.seed or time.time_ns() // 1000 % 1_000_000_007
+    specs = words.subjects or ([] if words.replay else bundled())
+    print(f"seed {seed}", flush=True)
+    session = Session(options_of(words, seed, len(specs)), Console(stderr=True))
+    try:
+        if words.replay:
+            session.replay(words.replay, specs)
+        else:
+            session.search(specs)
+        code = exit_code(session.results)
+    except (SubjectError, TraceError) as error:
+        print(f"fuzz/run.py: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted: what was found so far is written", file=sys.stderr)
+        code = 130
+    if words.json:
+        words.json.parent.mkdir(parents=True, exist_ok=True)
+        words.json.write_text(to_json(seed, session.results, words.out))
+    if not words.replay:
+        print(MEANING)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,114 @@
+"""A claim, what became of it, and the ledger that settles what paths owe.
+
+The ledger is where a verdict is earned: "proved" needs more than the absence of a counterexample.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import z3
+
+from proofs.logic import every
+from proofs.path import Obligation, Path, Reasoning
+from proofs.solver import Model
+
+PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed of a subject.
+
+    name         study.family; the family is what obligations are filed under
+    rule         the rule of models/rules.py that a counterexample breaks
+    says         one sentence
+    conclusions  what each of its obligations says when broken; all must have been put to the
+                 test, or the proof would be about nothing ("*" allows others besides)
+    """
+
+    name: str
+    rule: str
+    says: str
+    conclusions: tuple[str, ...]
+
+    @property
+    def family(self) -> str:
+        """The part of the name after the dot."""
+        return self.name.partition(".")[2]
+
+
+@dataclass(frozen=True)
+class Refutation:
+    """A state in which the claim fails."""
+
+    what: str
+    path: Path
+    model: Model
+
+
+@dataclass
+class Ledger:
+    """Settles obligations on behalf of some claims; the rest are neither checked nor believed."""
+
+    reasoning: Reasoning
+    claims: Sequence[Claim]
+    refuted: dict[str, Refutation] = field(default_factory=dict)
+    reached: Counter = field(default_factory=Counter)
+    premises: int = 0
+    paths: int = 0
+
+    def premise(self, path: Path) -> bool:
+        """Asks the solver whether the premise of a study can hold at all."""
+        holds = self.reasoning.solver.model(path.conditions) is not None
+        self.premises += holds
+        return holds
+
+    @property
+    def decided(self) -> bool:
+        """All claims are refuted: nothing is left to look for."""
+        return all(claim.name in self.refuted for claim in self.claims)
+
+    def settle(self, path: Path) -> bool:
+        """Checks what the path owes and clears the debt; False when no state is left.
+
+        Where an obligation fails, the claim is refuted and the path goes on with the states in
+        which it holds: other claims keep their meaning.
+        """
+        owed, path.owed = path.owed, ()
+        if self.reasoning.model(path) is None:
+            return False
+        self.paths += 1
+        wanted = {claim.family for claim in self.claims}
+        self.reached.update((entry.family, entry.what) for entry in owed)
+        due = [entry for entry in owed if entry.family in wanted and not z3.is_true(entry.condition)]
+        if not due:
+            return True
+        everything = every(*(entry.condition for entry in due))
+        if self.reasoning.counterexample(path, everything) is None:
+            return True
+        for claim in self.claims:
+            self._look_for_refutation(claim, path, due)
+        return self.reasoning.assume(path, everything)
+
+    def _look_for_refutation(self, claim: Claim, path: Path, due: Iterable[Obligation]) -> None:
+        if claim.name in self.refuted:
+            return
+        own = [entry for entry in due if entry.family == claim.family]
+        if not own:
+            return
+        model = self.reasoning.counterexample(path, every(*(entry.condition for entry in own)))
+        if model is None:
+            return
+        first = next(entry for entry in own if not model.holds(entry.condition))
+        self.refuted[claim.name] = Refutation(first.what, path.fork(), model)
+
+    def untested(self, claim: Claim) -> list[str]:
+        """Conclusions of the claim that no path put to the test."""
+        wanted = [what for what in claim.conclusions if what != "*"]
+        missing = [what for what in wanted if not self.reached[claim.family, what]]
+        if not any(family == claim.family for family, _ in self.reached):
+            missing = missing or ["anything at all"]
+        return missing

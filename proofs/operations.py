@@ -1,0 +1,247 @@
+"""The operations of the bounded check, and the exploration of every program made of them.
+
+An operation is tried with every operand at once; what it owes is filed under the claims of
+bounded_claims.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import z3
+
+from proofs.claims import Ledger
+from proofs.engine import Engine
+from proofs.invariants import Row
+from proofs.logic import at_most, equal, every, is_aligned, some
+from proofs.memory import Scribble, Write
+from proofs.path import Path
+from proofs.scenery import (
+    ENOMEM,
+    ERRNO,
+    HEAP,
+    PAGE_SOURCE,
+    PAGES,
+    Block,
+    Step,
+    empty_world,
+    errno_of,
+    inside,
+    told,
+    writes_beside_errno,
+)
+from proofs.terms import WORD, number, simplify, value_range
+from proofs.walk import Walker
+
+LIMIT = 4 * 4096
+PROMISED_ALIGNMENT, TAGS_BYTES = 16, 16
+TAG = 8
+
+
+@dataclass(frozen=True)
+class Menu:
+    """What a program may be made of: verbs, the alignments tried, how many operations."""
+
+    verbs: tuple[str, ...]
+    depth: int
+    alignments: tuple[int, ...] = ()
+
+
+@dataclass
+class Exploration:
+    """All programs of a menu, level by level."""
+
+    engine: Engine
+    ledger: Ledger
+    menu: Menu
+    progress: Callable[[str], None] = lambda _text: None
+    levels: list[int] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Explores to the menu's depth; stops early once every claim is refuted."""
+        states = [self._opened()]
+        for level in range(1, self.menu.depth + 1):
+            following: list[Path] = []
+            for index, state in enumerate(states):
+                self.progress(f"operation {level}: state {index + 1} of {len(states)}")
+                for after in self._operations(state, last=level == self.menu.depth):
+                    following.append(after)
+                if self.ledger.decided:
+                    return
+            self.levels.append(len(following))
+            states = following
+
+    def _opened(self) -> Path:
+        path = empty_world(self.engine, self.engine.reasoning)
+        self.ledger.premise(path)
+        ((path, _),) = self.engine.call(path, "mem_open", [number(HEAP), number(PAGE_SOURCE)])
+        self.ledger.settle(path)
+        return path
+
+    def _operations(self, state: Path, last: bool) -> Iterator[Path]:
+        for verb in self.menu.verbs:
+            yield from getattr(self, f"_{verb}")(state.fork(), last)
+
+    # ---- the operations ----
+
+    def _malloc(self, state: Path, _last: bool) -> Iterator[Path]:
+        for path, size in self._sizes(state):
+            yield from self._request(path, "malloc", (size,), "mem_alloc", [size], size)
+
+    def _calloc(self, state: Path, _last: bool) -> Iterator[Path]:
+        """count * 1: that the product is exact is size.calloc_product's business."""
+        for path, count in self._sizes(state):
+            one = number(1)
+            yield from self._request(
+                path, "calloc", (count, one), "mem_alloc_clear", [count, one], count
+            )
+
+    def _aligned_alloc(self, state: Path, _last: bool) -> Iterator[Path]:
+        for alignment in self.menu.alignments:
+            for path, size in self._sizes(state.fork()):
+                operands = (number(alignment), size)
+                yield from self._request(
+                    path, "aligned_alloc", operands, "mem_alloc_aligned", operands, size, alignment
+                )
+
+    def _realloc(self, state: Path, _last: bool) -> Iterator[Path]:
+        for block in state.scene.live:
+            for path, size in self._sizes(state.fork()):
+                yield from self._resize(path, block, size)
+
+    def _free(self, state: Path, _last: bool) -> Iterator[Path]:
+        for block in state.scene.live:
+            path = self._begun(state.fork(), Step("free", (), block=block.number))
+            path.scene = replace(path.scene, live=_without(path.scene.live, block))
+            for outcome, _ in self._called(path, "mem_free", [block.payload]):
+                quiet = all(value_range(write.address)[0] != ERRNO for write in outcome.writes)
+                outcome.owe("errno", "free writes to errno", quiet)
+                yield from self._after(outcome)
+
+    def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
+        """Any size, split in two: those that could be served have a form that shows it."""
+        name = f"size.{len(state.scene.story)}"
+        short = z3.ZeroExt(WORD - LIMIT.bit_length(), z3.BitVec(name, LIMIT.bit_length()))
+        yield state.fork(), simplify(short)
+        wide = z3.BitVec(f"{name}.wide", WORD)
+        if self.engine.reasoning.assume(state, z3.UGE(wide, 2 << LIMIT.bit_length() - 1)):
+            yield state, wide
+
+    # ---- before and after a call ----
+
+    def _begun(self, path: Path, step: Step) -> Path:
+        path.writes = ()
+        return told(path, step)
+
+    def _called(self, path: Path, name: str, arguments) -> list:
+        outcomes = self.engine.call(path, name, [number(HEAP), *arguments])
+        for ended in self.engine.ended:
+            self.ledger.settle(ended)
+        self.engine.ended.clear()
+        return outcomes
+
+    def _request(self, path, verb, operands, function, arguments, size, alignment=None):
+        made = _next_number(path)
+        self._begun(path, Step(verb, operands, made=made))
+        for outcome, result in self._called(path, function, list(arguments)):
+            for failed, side in self._split(outcome, equal(result, 0)):
+                if failed:
+                    self._failed(side)
+                    continue
+                self._owe_untouched(side, side.scene.live)
+                yield from self._granted(side, Block(made, result, size), alignment)
+
+    def _resize(self, path: Path, block: Block, size) -> Iterator[Path]:
+        made = _next_number(path)
+        self._begun(path, Step("realloc", (size,), block=block.number, made=made))
+        others = _without(path.scene.live, block)
+        for outcome, result in self._called(path, "mem_resize", [block.payload, size]):
+            for failed, side in self._split(outcome, equal(result, 0)):
+                if failed:
+                    self._failed(side)
+                    continue
+                self._owe_untouched(side, others)
+                side.scene = replace(side.scene, live=others)
+                yield from self._granted(side, Block(made, result, size), None)
+
+    def _granted(self, path: Path, block: Block, alignment) -> Iterator[Path]:
+        """What a granted block owes; then its client writes whatever it likes into it."""
+        payload, size = block.payload, block.size
+        least = alignment or PROMISED_ALIGNMENT
+        path.owe("alignment", "a block is misaligned", is_aligned(payload, least))
+        within = inside(payload, size, PAGES, path.scene.granted)
+        path.owe("bounds", "a block lies outside granted memory", within)
+        for other in path.scene.live:
+            apart = _apart(payload, _extent(size), other.payload, _extent(other.size))
+            path.owe("overlap", "two live blocks overlap", apart)
+        path.memory = path.memory.after(Scribble(payload, size, len(path.scene.story)))
+        path.scene = replace(path.scene, live=(*path.scene.live, block))
+        yield from self._after(path)
+
+    def _failed(self, path: Path) -> None:
+        """Nothing has changed, so all that can follow is explored from the state before."""
+        path.owe("errno", "errno is not ENOMEM", equal(errno_of(self.engine, path), ENOMEM))
+        unchanged = not writes_beside_errno(path)
+        path.owe("survival", "a failed request writes to the heap", unchanged)
+        self.ledger.settle(path)
+
+    def _after(self, path: Path) -> Iterator[Path]:
+        """Walks the heap; hands on the states in which everything owed holds."""
+        for walked, row in Walker(self.engine, self.ledger).rows(path):
+            if row is not None:
+                _owe_holders(walked, row)
+            if self.ledger.settle(walked):
+                yield walked
+
+    def _owe_untouched(self, path: Path, blocks) -> None:
+        for write in writes_beside_errno(path):
+            for block in blocks:
+                apart = _writes_apart(write, block)
+                path.owe("content", "a live block is written to", apart)
+
+    def _split(self, path: Path, truth):
+        return self.engine.reasoning.split(path, truth)
+
+
+def _next_number(path: Path) -> int:
+    return sum(step.made is not None for step in path.scene.story)
+
+
+def _without(live: tuple[Block, ...], block: Block) -> tuple[Block, ...]:
+    return tuple(other for other in live if other.number != block.number)
+
+
+def _extent(size):
+    """A block of 0 bytes is still a block of its own."""
+    return size if value_range(size)[0] else z3.If(size == 0, number(1), size)
+
+
+def _apart(first, length, second, width):
+    return some(
+        at_most(simplify(first + length), second), at_most(simplify(second + width), first)
+    )
+
+
+def _writes_apart(write: Write, block: Block):
+    return some(
+        equal(block.size, 0),
+        _apart(
+            simplify(write.address), write.length, simplify(block.payload), block.size
+        ),
+        equal(write.length, 0),
+    )
+
+
+def _owe_holders(path: Path, row: Row) -> None:
+    """The used blocks of the row are exactly the live blocks, and large enough for them."""
+    used = [block for block in row.blocks if block.used]
+    for live in path.scene.live:
+        held = some(*(
+            every(equal(live.payload, simplify(block.address + TAG)),
+                  at_most(live.size, simplify(block.size - TAGS_BYTES)))
+            for block in used
+        ))
+        path.owe("usable", "a live block has no used block that holds it", held)
+    spare = len(used) <= len(path.scene.live)
+    path.owe("reclaim", "a used block is nobody's", spare)

@@ -1,0 +1,53 @@
+"""A study: one exploration of the compiled code that serves one or more claims.
+
+The pieces that the studies share; each study says for itself what it explores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from proofs.claims import Claim, Ledger
+from proofs.engine import Engine, Outcome
+from proofs.ir import Module
+from proofs.path import Path
+from proofs.scenery import ENOMEM, errno_of, writes_beside_errno
+
+REFUSAL = (
+    "a refused request returns a block",
+    "a refused request does not say why in errno",
+    "a refused request touches the heap",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is explored for some claims.
+
+    entered  functions whose every basic block must have been executed, or is reported
+    run      explores and settles; returns the engine for its coverage; raises LoopLimit,
+             Unknown, UnsupportedIr
+    bound    None for all inputs, else {"ops": k}
+    """
+
+    name: str
+    claims: tuple[Claim, ...]
+    assumptions: tuple[str, ...]
+    entered: tuple[str, ...]
+    run: Callable[[Module, Ledger], Engine]
+    bound: dict[str, int] | None = None
+
+
+def settle_all(engine: Engine, ledger: Ledger, outcomes: Sequence[Outcome]) -> None:
+    """Settles the paths that returned and those that ended inside."""
+    for path in [*(path for path, _ in outcomes), *engine.ended]:
+        ledger.settle(path)
+    engine.ended.clear()
+
+
+def owe_refusal(engine: Engine, path: Path, family: str, result, error: int = ENOMEM) -> None:
+    """What every refused request owes: NULL, errno, and the heap left alone."""
+    path.owe(family, REFUSAL[0], result == 0)
+    path.owe(family, REFUSAL[1], errno_of(engine, path) == error)
+    path.owe(family, REFUSAL[2], not writes_beside_errno(path))

@@ -1,0 +1,6 @@
+#include <stddef.h>
+
+void *dnc_malloc(size_t size)
+{
+    return arena_take(size)
+}
