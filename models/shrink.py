@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import combinations
 
 from models.judging.repetition import Cycle, repeated
-from models.simplify import lower, lower_numbers, plainer_ops, simpler_stores
+from models.simplify import lower, lower_numbers, plainer_ops, resized, rungs, simpler_stores
 from models.trace import ALLOCATING, MAX_OPS, NIL, Kind, Op, Trace
 
 BUDGET = 500
 _LONG = 200
 _SHORT = 40
+_FEW = 6
 
 Predicate = Callable[[Trace], bool]
 
@@ -76,6 +78,7 @@ class _Search:
         self._drop_pairs()
         self._make_plainer()
         self._lower_numbers()
+        self._lower_pairs()
         self._lower_store()
         self.offer(renamed(self.best))
 
@@ -167,6 +170,20 @@ class _Search:
 
         lower(size, accept)
 
+    def _lower_pairs(self) -> None:
+        """Lowers two sizes by the same amount: a bug may live by their difference."""
+        sized = [index for index, op in enumerate(self.best) if _has_size(op)]
+        if len(sized) > _FEW:
+            return
+        for first, second in combinations(sized, 2):
+            ops = list(self.best.ops)
+            least = min(ops[first].size, ops[second].size)
+            for target in rungs(least):
+                for index in (first, second):
+                    ops[index] = resized(self.best.ops[index], target - least)
+                if self.offer_ops(ops):
+                    break
+
     def _lower_store(self) -> None:
         for store in simpler_stores(self.best.store):
             if self.offer(replace(self.best, store=store)):
@@ -215,6 +232,10 @@ def _put(ops: tuple[Op, ...], index: int, op: Op) -> tuple[Op, ...]:
 def _called(op: Op, old: int, new: int) -> Op:
     """The operation with another name for its block."""
     return replace(op, first=new) if op.block == old else op
+
+
+def _has_size(op: Op) -> bool:
+    return op.kind in ALLOCATING and op.kind is not Kind.CALLOC
 
 
 def _rows(trace: Trace) -> list[list[Cycle]]:

@@ -112,6 +112,17 @@ def lower_alignment(value: int, accept: Accept) -> None:
             low = middle + 1
 
 
+def rungs(value: int) -> Iterator[int]:
+    """The round values below `value`, from the lowest up."""
+    return (rung for rung in _LADDER if rung < value)
+
+
+def resized(op: Op, by: int) -> Op:
+    """An allocation other than calloc that asks for `by` bytes more."""
+    field = "first" if op.kind is Kind.MALLOC else "second"
+    return replace(op, **{field: op.size + by})
+
+
 def simpler_stores(store: int) -> Iterator[int]:
     """Stores worth trying instead of `store` bytes: the default, then powers of two."""
     if store:

@@ -33,7 +33,7 @@ from proofs.terms import constant_of, number
 
 Outcome = tuple[Path, Value | None]
 Hook = Callable[["Engine", Path, Sequence[z3.BitVecRef]], list[Outcome]]
-Guard = Callable[[Path, z3.BitVecRef, z3.BitVecRef, bool], Truth]
+Guard = Callable[["Engine", Path, z3.BitVecRef, z3.BitVecRef, bool], Truth]
 
 # Their result is worth a name: later terms stay sums of variables.
 _NAMED = frozenset({"select", "and", "or", "udiv", "urem", "lshr", "shl", "mul", "sub", "add"})
@@ -62,7 +62,7 @@ class Engine:
     """The executor of one module.
 
     hooks     callee -> what to do instead of executing it
-    guard     (path, address, size, writes) -> the condition under which the access is allowed
+    guard     (engine, path, address, size, writes) -> the condition under which the access is allowed
     rounds    how often a path may enter one block of one activation
     covered   (function, block) pairs executed so far
     ended     paths that ended inside a call: undefined behaviour, abort
@@ -231,7 +231,7 @@ class Engine:
         if access.alignment > 1:
             aligned = is_aligned(address, access.alignment)
             path.owe("no_undefined", f"{function.name} {verb} at a misaligned address", aligned)
-        allowed = self.guard(path, address, number(access.size), writes)
+        allowed = self.guard(self, path, address, number(access.size), writes)
         path.owe("bounds", f"{function.name} {verb} outside its memory", allowed)
 
     def _check_division(self, function, path: Path, instruction: Instruction, values) -> None:

@@ -38,9 +38,16 @@ _TRUTH = (z3.Z3_OP_TRUE, z3.Z3_OP_FALSE)
 
 @dataclass(frozen=True)
 class Query:
-    """Integer conditions, the variables in them with their bit-vectors, whether any are products."""
+    """A translated conjunction.
+
+    sides      definitions of the quotients, wraps and ranges in it, by their number; each says
+               something only of variables that nothing before it mentions
+    variables  the bit-vector variables with their integers
+    nonlinear  whether it multiplies variables
+    """
 
     conditions: list[z3.BoolRef]
+    sides: dict[int, tuple[z3.BoolRef, ...]]
     variables: list[tuple[z3.BitVecRef, z3.ArithRef]]
     nonlinear: bool
 
@@ -62,9 +69,9 @@ class Translation:
     def query(self, conditions: Sequence[z3.BoolRef]) -> Query:
         """Integer conditions that hold together iff the given ones do; raises NoIntegerForm."""
         translated, needed = self._all(self._boolean, conditions)
-        sides = [side for index in sorted(needed) for side in self._sides[index]]
+        sides = {index: self._sides[index] for index in sorted(needed)}
         variables = [self._variables[index] for index in needed if index in self._variables]
-        return Query(sides + translated, variables, bool(needed & self._products))
+        return Query(translated, sides, variables, bool(needed & self._products))
 
     def _remember(self, term, result, own: Sequence[z3.BoolRef], needed: set[int]):
         if own:

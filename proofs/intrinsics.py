@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import z3
 
-from proofs.logic import at_most, equal, some
+from proofs.logic import Truth, at_most, equal, some
 from proofs.meaning import Value, extreme, ones, with_overflow
 from proofs.memory import Copy, Fill
 from proofs.path import Path
@@ -52,6 +52,9 @@ class Intrinsics:
             return [(self.path, None)]
         return [(self.path, self._pure(name, verb, arguments))]
 
+    def _guard(self, path: Path, address, length, writes: bool) -> Truth:
+        return self.engine.guard(self.engine, path, address, length, writes)
+
     def _pure(self, name: str, verb: str, arguments: Sequence[Value]) -> Value:
         if ".with.overflow." in name:
             return with_overflow(verb, *arguments)
@@ -63,7 +66,7 @@ class Intrinsics:
 
     def _move(self, verb: str, target, source, length) -> None:
         """memset (source is a byte) or memcpy and memmove (source is an address)."""
-        path, guard, nothing = self.path, self.engine.guard, equal(length, 0)
+        path, guard, nothing = self.path, self._guard, equal(length, 0)
         what = f"{self.caller} calls {verb} outside its memory"
         path.owe("bounds", what, some(nothing, guard(path, target, length, True)))
         if verb == "memset":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import z3
 
-from proofs.terms import constant_of, distance_bounds, low_bits, value_range
+from proofs.terms import constant_distance, constant_of, distance_bounds, low_bits, value_range
 
 Number = int | z3.BitVecRef
 Truth = bool | z3.BoolRef
@@ -102,6 +102,8 @@ def compare(predicate: str, first: Number, second: Number) -> Truth:
         if any(value_range(term)[1] >= half for term in (first, second)):
             return _SIGNED[predicate](first, second)
         predicate = "u" + predicate[1:]
+    if predicate in ("eq", "ne") and (apart := constant_distance(first, second)) is not None:
+        return (apart == 0) == (predicate == "eq")
     bounds = distance_bounds(first, second)
     if bounds is not None:
         low, high = bounds

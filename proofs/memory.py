@@ -13,8 +13,9 @@ from typing import Protocol
 
 import z3
 
-from proofs.logic import Truth, condition, equal, every, less, some
-from proofs.terms import distance_bounds, low_bits, number, simplify, value_range
+from proofs.logic import Truth, condition, equal, every, less, negate, plain, some
+from proofs.solver import Model
+from proofs.terms import constant_distance, distance_bounds, low_bits, number, simplify, value_range
 
 BYTE = 8
 
@@ -22,8 +23,8 @@ BYTE = 8
 class Asker(Protocol):
     """Decides what the normal forms leave open, on the path that loads."""
 
-    def possible(self, truth: Truth) -> bool:
-        """Whether it holds in some state of the path."""
+    def state(self, truth: Truth) -> Model | None:
+        """A state of the path in which it holds, None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +110,12 @@ class Memory:
         unsure, value = [], number(0, size * BYTE)
         for write in self._writes():
             answer = _relation(write, address, size)
-            if answer == "same":
-                value = write.value
-                break
-            if answer == "inside":
-                value = _bytes_of(write, address, size, asker)
+            if answer in ("same", "inside"):
+                value = _content(write, address, size, answer, asker)
                 break
             if answer == "unsure":
                 unsure.append(write)
-        if unsure and asker.possible(some(*(touches(write, address, size) for write in unsure))):
-            for write in reversed(unsure):
-                value = _overlaid(write, address, size, value, asker)
-        return simplify(value)
+        return _seen_through(unsure, address, size, value, asker)
 
     def _writes(self) -> Iterator[Write]:
         memory = self
@@ -139,7 +134,8 @@ def touches(write: Write, address: z3.BitVecRef, size: int) -> Truth:
 
 def _relation(write: Write, address: z3.BitVecRef, size: int) -> str:
     """same (a word exactly there), inside (wholly within the write), apart, or unsure."""
-    distance = distance_bounds(address, write.address)
+    fixed = constant_distance(address, write.address)
+    distance = distance_bounds(address, write.address) if fixed is None else (fixed, fixed)
     if distance is None:
         return "unsure"
     if distance == (0, 0) and isinstance(write, Word) and write.value.size() == size * BYTE:
@@ -154,24 +150,63 @@ def _relation(write: Write, address: z3.BitVecRef, size: int) -> str:
     return "apart" if beyond is not None and beyond[0] >= 0 else "unsure"
 
 
-def _bytes_of(write: Write, address: z3.BitVecRef, size: int, asker: Asker) -> z3.BitVecRef:
+def _seen_through(unsure: list[Write], address, size: int, value, asker: Asker):
+    """The value below, overlaid with those of the writes (newest first) that may touch the load.
+
+    A state in which one of them does names a suspect, and then it often is the very word: so two
+    questions settle most loads, however many writes there are.
+    """
+    waiting = list(enumerate(unsure))
+    overlays: dict[int, Write] = {}
+    while waiting:
+        state = asker.state(some(*(touches(write, address, size) for _, write in waiting)))
+        if state is None:
+            break
+        age, suspect = next(
+            (age, write)
+            for age, write in waiting
+            if _is_so(touches(write, address, size), state)
+        )
+        if _is_word(suspect, size) and not asker.state(negate(equal(suspect.address, address))):
+            value = suspect.value  # all that is older is hidden behind it
+            waiting = [(other, write) for other, write in waiting if other < age]
+            overlays = {other: write for other, write in overlays.items() if other < age}
+        else:
+            overlays[age] = suspect
+            waiting = [(other, write) for other, write in waiting if other != age]
+    for age in sorted(overlays, reverse=True):
+        value = _overlaid(overlays[age], address, size, value, asker)
+    return simplify(value) if overlays else value
+
+
+def _is_so(truth: Truth, state: Model) -> bool:
+    decided = plain(truth)
+    return state.holds(truth) if decided is None else decided
+
+
+def _is_word(write: Write, size: int) -> bool:
+    return isinstance(write, Word) and write.value.size() == size * BYTE
+
+
+def _content(write: Write, address, size: int, answer: str, asker: Asker) -> z3.BitVecRef:
+    """What a load sees that lies wholly in one write."""
+    if answer == "same":
+        return write.value
     start = simplify(address - write.address)
     parts = [write.byte_at(simplify(start + index), asker) for index in range(size)]
-    return z3.Concat(*reversed(parts)) if size > 1 else parts[0]
+    return simplify(z3.Concat(*reversed(parts))) if size > 1 else parts[0]
 
 
 def _overlaid(write: Write, address, size: int, below: z3.BitVecRef, asker: Asker):
     """What the load sees when `write` may lie, wholly or partly, over the value `below`."""
-    if not asker.possible(touches(write, address, size)):
-        return below
-    aligned = isinstance(write, Word) and write.value.size() == below.size()
-    if aligned and _never_straddles(write.address, address, size):
+    if _is_word(write, size) and _never_straddles(write.address, address, size):
         return z3.If(condition(equal(write.address, address)), write.value, below)
     parts = []
     for index in range(size):
         offset = simplify(address + index - write.address)
         under = z3.Extract(BYTE * index + BYTE - 1, BYTE * index, below)
-        parts.append(z3.If(z3.ULT(offset, write.length), write.byte_at(offset, asker), under))
+        over = condition(less(offset, write.length))
+        parts.append(z3.If(over, write.byte_at(offset, asker), under))
     return z3.Concat(*reversed(parts)) if size > 1 else parts[0]
 
 

@@ -12,7 +12,7 @@ from itertools import count
 
 import z3
 
-from proofs.logic import Truth, condition, negate, plain
+from proofs.logic import Truth, condition, less, negate, plain
 from proofs.memory import Memory, Write
 from proofs.solver import Model, Solver
 from proofs.terms import is_plain, number, simplify, trailing_zeros, value_range
@@ -56,6 +56,9 @@ class Path:
         self.owed += (Obligation(family, what, condition(truth)),)
 
 
+SMALL = 2**20
+
+
 class Reasoning:
     """Asks the solver about paths, and remembers what it has learnt."""
 
@@ -71,11 +74,11 @@ class Reasoning:
 
     def counterexample(self, path: Path, truth: Truth) -> Model | None:
         """A state of the path in which `truth` fails."""
-        return self._state_with(path, negate(truth))
+        return self.state(path, negate(truth))
 
     def possible(self, path: Path, truth: Truth) -> bool:
         """Whether it holds in some state of the path."""
-        return self._state_with(path, truth) is not None
+        return self.state(path, truth) is not None
 
     def certain(self, path: Path, truth: Truth) -> bool:
         """Whether it holds in every state of the path."""
@@ -83,7 +86,7 @@ class Reasoning:
 
     def assume(self, path: Path, truth: Truth) -> bool:
         """Narrows the path to the states in which it holds; False if none is left."""
-        model = self._state_with(path, truth)
+        model = self.state(path, truth)
         if model is None:
             return False
         if plain(truth) is None:
@@ -113,7 +116,7 @@ class Reasoning:
         """
         if is_plain(term):
             return term
-        zeros, high = trailing_zeros(term), value_range(term)[1]
+        zeros, high = trailing_zeros(term), self._highest(path, term)
         width = max(high.bit_length() - zeros, 1)
         variable = self.fresh(stem, width)
         parts = [variable] + ([number(0, zeros)] if zeros else [])
@@ -125,7 +128,16 @@ class Reasoning:
             path.model = path.model.extended(variable, path.model.value(term) >> zeros)
         return simplify(name)
 
-    def _state_with(self, path: Path, truth: Truth) -> Model | None:
+    def _highest(self, path: Path, term: z3.BitVecRef) -> int:
+        """An upper bound of the term; asks whether it is small where its form does not say so."""
+        high = value_range(term)[1]
+        model = self.model(path)
+        if high < SMALL or model is None or model.value(term) >= SMALL:
+            return high
+        return SMALL - 1 if self.certain(path, less(term, SMALL)) else high
+
+    def state(self, path: Path, truth: Truth) -> Model | None:
+        """A state of the path in which it holds, None if there is none."""
         decided = plain(truth)
         if decided is not None:
             return self.model(path) if decided else None
@@ -141,6 +153,6 @@ class PathAsker:
     reasoning: Reasoning
     path: Path
 
-    def possible(self, truth: Truth) -> bool:
-        """Whether it holds in some state of the path."""
-        return self.reasoning.possible(self.path, truth)
+    def state(self, truth: Truth) -> Model | None:
+        """A state of the path in which it holds, None if there is none."""
+        return self.reasoning.state(self.path, truth)

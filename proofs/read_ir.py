@@ -78,6 +78,14 @@ def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
     if literal:
         hexed = re.sub(r"\\([0-9A-Fa-f]{2})", r"\\x\1", literal[1])
         return GlobalVariable(variable.name, size, ast.literal_eval(f'b"{hexed}"'))
+    words = re.match(r"\[(i(\d+) -?\d+(?:, i\d+ -?\d+)*)\]", rest)
+    if words:
+        width = int(words[2]) // 8
+        numbers = [int(word.split()[1]) for word in words[1].split(",")]
+        packed = (value % (1 << 8 * width) for value in numbers)
+        return GlobalVariable(
+            variable.name, size, b"".join(value.to_bytes(width, "little") for value in packed)
+        )
     zero = rest.startswith(("zeroinitializer", "null"))
     return GlobalVariable(variable.name, size, bytes(size) if zero else None)
 

@@ -6,6 +6,7 @@ It makes no claim.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,15 +20,22 @@ from proofs.path import Path, Reasoning
 from proofs.terms import number, simplify, value_range
 
 HEAP, PAGE_SOURCE, ERRNO, PAGES = 0x1000, 0x2000, 0x3000, 0x10_0000
-HEAP_BYTES, PAGE_SOURCE_BYTES, ERRNO_BYTES = 32, 32, 4
+PAGE_SOURCE_BYTES, ERRNO_BYTES = 32, 4
 STACK_FROM = 0x7FFE_0000_0000
 GROW_HOOK = "page_source.grow"
 ENOMEM, EINVAL = 12, 22
 PTRDIFF_MAX = 2**63 - 1
 ADDRESSES_BELOW = 2**47  # user space of x86-64
 
-# Fields of struct mem_heap, in bytes.
-HEAP_FIELDS = {"pages": 0, "first": 8, "end": 16, "free_list": 24}
+# Compiled together with the subject: the compiler says where the fields of its structures are.
+_FIELDS = ("first", "end", "free_list")
+LAYOUT_SYMBOL = "proofs_layout"
+LAYOUT_PROBE = (
+    "\n#include <stddef.h>\n"
+    f"const size_t {LAYOUT_SYMBOL}[] = {{sizeof(struct mem_heap), "
+    + ", ".join(f"offsetof(struct mem_heap, {field})" for field in _FIELDS)
+    + ", offsetof(struct page_source, grow)};\n"
+)
 
 
 @dataclass(frozen=True)
@@ -74,11 +82,6 @@ class Scene:
         return [arguments for called, arguments in self.calls if called == name]
 
 
-def field_of(name: str) -> z3.BitVecRef:
-    """Address of a field of the heap structure."""
-    return number(HEAP + HEAP_FIELDS[name])
-
-
 def inside(address, length, start: int, size) -> Truth:
     """[address, address + length) lies in [start, start + size); right even if sums wrap."""
     into = simplify(address - start)
@@ -87,9 +90,23 @@ def inside(address, length, start: int, size) -> Truth:
     )
 
 
-def guard(path: Path, address: z3.BitVecRef, length: z3.BitVecRef, writes: bool) -> Truth:
+def field_of(engine: Engine, name: str) -> z3.BitVecRef:
+    """Address of a field of the heap structure."""
+    return number(HEAP + _layout(engine)[1 + _FIELDS.index(name)])
+
+
+def _layout(engine: Engine) -> tuple[int, ...]:
+    """The numbers of LAYOUT_PROBE."""
+    initial = engine.module.globals[LAYOUT_SYMBOL].initial
+    return struct.unpack(f"<{len(initial) // 8}Q", initial)
+
+
+def guard(
+    engine: Engine, path: Path, address: z3.BitVecRef, length: z3.BitVecRef, writes: bool
+) -> Truth:
     """The condition under which the program may touch [address, address + length)."""
-    areas = [(PAGES, path.scene.granted), (HEAP, number(HEAP_BYTES)), (ERRNO, number(ERRNO_BYTES))]
+    heap_bytes = number(_layout(engine)[0])
+    areas = [(PAGES, path.scene.granted), (HEAP, heap_bytes), (ERRNO, number(ERRNO_BYTES))]
     if not writes:
         areas.append((PAGE_SOURCE, number(PAGE_SOURCE_BYTES)))
     low, high = value_range(address)
@@ -150,7 +167,8 @@ def empty_world(engine: Engine, reasoning: Reasoning) -> Path:
     """Nothing allocated, no page granted, errno anything; the page source stands ready."""
     memory = Memory()
     memory = memory.after(Word(number(ERRNO), reasoning.fresh("errno", 32)))
-    memory = memory.after(Word(number(PAGE_SOURCE), number(engine.address_of(GROW_HOOK))))
+    grow_at = number(PAGE_SOURCE + _layout(engine)[-1])
+    memory = memory.after(Word(grow_at, number(engine.address_of(GROW_HOOK))))
     return Path(memory, Scene(granted=number(0)))
 
 

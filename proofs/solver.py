@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import z3
 
-from proofs.integers import NoIntegerForm, Translation
+from proofs.integers import NoIntegerForm, Query, Translation
 
 BUDGET = 40_000_000
+LITERALS = 300  # a standing solver slows down as it fills up: then a new one takes over
 
 
 class Unknown(Exception):
@@ -51,6 +52,52 @@ class Model:
         return self.native.eval(term, model_completion=True)
 
 
+class StandingSolver:
+    """One z3 solver for many queries that share most of their conditions.
+
+    Definitions are asserted for good, since they narrow nothing; each condition stands behind a
+    literal of its own, and a query is a set of literals.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._native = z3.SimpleSolver()
+        self._defined: set[int] = set()
+        self._literals: dict[int, tuple[z3.BoolRef, z3.BoolRef]] = {}
+
+    def model(self, query: Query, budget: int) -> z3.ModelRef | None:
+        """A model of a linear query, None if there is none; raises Unknown."""
+        if len(self._literals) > LITERALS:
+            self._start()
+        for index, sides in query.sides.items():
+            if index not in self._defined:
+                self._defined.add(index)
+                self._native.add(*sides)
+        self._native.set("rlimit", budget)
+        answer = self._native.check(*map(self._literal, query.conditions))
+        if answer == z3.unknown:
+            raise Unknown(self._native.reason_unknown())
+        return self._native.model() if answer == z3.sat else None
+
+    def _literal(self, condition: z3.BoolRef) -> z3.BoolRef:
+        known = self._literals.get(condition.get_id())
+        if known is None:
+            known = (condition, z3.Bool(f"asked!{len(self._literals)}"))
+            self._native.add(z3.Implies(known[1], condition))
+            self._literals[condition.get_id()] = known
+        return known[1]
+
+
+def _model_of(query: Query, native: z3.ModelRef) -> Model:
+    values = [
+        (term, native.eval(variable, model_completion=True).as_long())
+        for term, variable in query.variables
+    ]
+    return Model(tuple((term, z3.BitVecVal(value, term.size())) for term, value in values), native)
+
+
 @dataclass
 class Solver:
     """Decides conjunctions; `integers` tries the integer form before the bit-vectors."""
@@ -60,6 +107,7 @@ class Solver:
     queries: int = 0
     as_bits: int = 0
     seconds: float = 0.0
+    _standing: StandingSolver = field(default_factory=StandingSolver)
     _translation: Translation = field(default_factory=Translation)
 
     def model(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
@@ -82,19 +130,12 @@ class Solver:
 
     def _decide_integers(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
         query = self._translation.query(conditions)
-        logic = z3.SolverFor("QF_NIA") if query.nonlinear else z3.SolverFor("QF_LIA")
-        native = self._check(logic, query.conditions)
-        if native is None:
-            return None
-        values = tuple(
-            (term, z3.BitVecVal(native.eval(variable, model_completion=True).as_long(), term.size()))
-            for term, variable in query.variables
-        )
-        model = Model(values, native)
-        for condition in conditions:
-            if not model.holds(condition):
-                raise SolverDefect(f"the integer form of {condition} is not exact")
-        return model
+        if query.nonlinear:
+            sides = [side for group in query.sides.values() for side in group]
+            native = self._check(z3.SolverFor("QF_NIA"), [*sides, *query.conditions])
+        else:
+            native = self._standing.model(query, self.budget)
+        return None if native is None else _model_of(query, native)
 
     def _check(self, native: z3.Solver, conditions: Sequence[z3.BoolRef]) -> z3.ModelRef | None:
         native.set("rlimit", self.budget)

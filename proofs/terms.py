@@ -107,6 +107,12 @@ def distance_bounds(first: z3.BitVecRef, second: z3.BitVecRef) -> tuple[int, int
     return known[2]
 
 
+def constant_distance(first: z3.BitVecRef, second: z3.BitVecRef) -> int | None:
+    """first - second modulo 2**width, nearest to zero, where the variables cancel out."""
+    difference = as_sum(first).minus(as_sum(second))
+    return None if difference.parts else difference.constant
+
+
 def trailing_zeros(term: z3.BitVecRef) -> int:
     """Low bits that are zero whatever the variables are."""
     total = as_sum(term)

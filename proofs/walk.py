@@ -100,7 +100,7 @@ class Walker:
         return negate(is_aligned(self._word(path, address), USED + 1))
 
     def _field(self, path: Path, name: str) -> z3.BitVecRef:
-        return self._word(path, field_of(name))
+        return self._word(path, field_of(self.engine, name))
 
     def _word(self, path: Path, address) -> z3.BitVecRef:
         return self.engine.load(path, address, TAG)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from allocator import build, catalogue
 from allocator.executor import open_executor
 from allocator.subject import Subject, SubjectError
@@ -50,9 +52,7 @@ def run(subject: Subject, trace: str = STEADY) -> Run:
 
 def error_of(spec: str, **options: object) -> SubjectError:
     """The error that a spec must end in, checked to be one line."""
-    try:
+    with pytest.raises(SubjectError) as caught:
         catalogue.resolve(spec, **options)
-    except SubjectError as error:
-        assert "\n" not in str(error), f"not one line: {error}"
-        return error
-    raise AssertionError(f"{spec} was resolved")
+    assert "\n" not in str(caught.value), f"not one line: {caught.value}"
+    return caught.value

@@ -35,7 +35,9 @@ static void begin(void *argument)
     store_reset(&ex->store, run->store_size ? run->store_size : ex->config->default_store);
     block_table_reset(&ex->table);
     states_reset(&ex->states);
-    ex->was_denied = 0;
+    ex->largest = ex->largest_on_empty = 0;
+    ex->was_refused = 0;
+    ex->doubt = DOUBT_NONE;
     run->stage = STAGE_INIT;
     if (ex->subject->init)
         run->exit_status = ex->subject->init(ex->store.arena, ex->store.arena_size);
@@ -91,6 +93,10 @@ static void guarded(struct executor *ex, void (*part)(void *), uint64_t limit_ms
     if (departure.outcome == OUTCOME_FINISHED) {
         if (run->stage == STAGE_INIT && run->exit_status)
             departure.outcome = OUTCOME_INIT;
+    } else if (departure.outcome == OUTCOME_ABORT && run->stage == STAGE_CALL
+               && operation_may_abort(ex, &ex->ops[run->done])) {
+        ex->observations[run->done].flags |= SEEN_LEFT;
+        ex->dirty = run->suspicious != 0;
     } else {
         run->signal = departure.signal;
         run->fault = departure.fault;

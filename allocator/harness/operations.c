@@ -1,14 +1,14 @@
-/* The operations on a subject, and the tripwire on what each shows.  Nothing here survives a crash
- * by itself: executor.c runs it under the guard. */
+/* The operations on a subject.  Nothing here survives a crash by itself: executor.c runs it under
+ * the guard. */
 #include "operations.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "pattern.h"
+#include "tripwire.h"
 
 enum { ERRNO_UNTOUCHED = 0x5eed };
-#define ADDRESS_SPACE (UINT64_C(1) << 47)
 #define OVERFLOWED UINT64_MAX
 
 /* ---- noting ---- */
@@ -36,12 +36,6 @@ static void note_bytes(struct executor *ex, enum damage_kind kind, uint32_t name
     damage->offset = offset;
     damage->expected = expected;
     damage->seen = seen;
-}
-
-static void trip_if(struct executor *ex, int suspicious)
-{
-    if (suspicious)
-        ex->run->suspicious = 1;
 }
 
 /* ---- touching blocks ---- */
@@ -100,35 +94,6 @@ static int in_memory(const struct executor *ex, uint64_t address, uint64_t size)
            || snapshot_contains(&ex->snapshot, (const char *)address, size);
 }
 
-static uint64_t promised_alignment(const struct config *config, uint64_t size)
-{
-    if (config->alignment)
-        return config->alignment;
-    if (size >= 16)
-        return 16;
-    return size ? UINT64_C(1) << (63 - __builtin_clzll(size)) : 1;
-}
-
-/* The tripwire on an address that was granted: one sum, one branch. */
-static void watch_grant(struct executor *ex, const struct op *op, const struct observation *seen,
-                        uint64_t size)
-{
-    const struct config *config = ex->config;
-    uint64_t wrong = seen->address & (promised_alignment(config, size) - 1);
-    if (op->kind >= OP_ALIGNED_ALLOC && op->kind <= OP_POSIX_MEMALIGN) {
-        wrong |= op->first & (op->first - 1);
-        wrong |= seen->address & (op->first - 1);
-        wrong |= op->kind == OP_POSIX_MEMALIGN && op->first < sizeof(void *);
-    }
-    wrong |= size > config->max_size;
-    wrong |= size > ADDRESS_SPACE; /* an overflow, a size over PTRDIFF_MAX, too */
-    wrong |= seen->address + size > ADDRESS_SPACE;
-    wrong |= seen->flags & (SEEN_OUTSIDE | SEEN_SAME_START);
-    wrong |= ex->subject->usable_size && seen->usable < size;
-    wrong |= !size && config->malloc_zero == MALLOC_ZERO_NULL;
-    trip_if(ex, wrong != 0);
-}
-
 /* Takes a granted block into the table: asks for its usable size, decides what may be written. */
 static void admit(struct executor *ex, const struct op *op, struct observation *seen,
                   void *address, uint64_t size)
@@ -152,20 +117,12 @@ static void admit(struct executor *ex, const struct op *op, struct observation *
     }
     if (block_table_add(&ex->table, block))
         seen->flags |= SEEN_SAME_START;
-    watch_grant(ex, op, seen, size);
+    tripwire_grant(ex, op, seen, size);
+    if (size != OVERFLOWED && size > ex->largest)
+        ex->largest = size;
+    if (ex->table.live == 1 && size != OVERFLOWED && size > ex->largest_on_empty)
+        ex->largest_on_empty = size;
     states_granted(&ex->states, size);
-}
-
-static void watch_failure(struct executor *ex, const struct op *op, const struct observation *seen,
-                          uint64_t size)
-{
-    const struct config *config = ex->config;
-    trip_if(ex, !size && config->malloc_zero == MALLOC_ZERO_UNIQUE);
-    trip_if(ex, config->enomem && op->kind != OP_POSIX_MEMALIGN
-                    && !((seen->flags & SEEN_ERRNO) && seen->error == ENOMEM));
-    trip_if(ex, op->kind == OP_REALLOC && op->first == NIL);
-    trip_if(ex, ex->was_denied && !ex->table.live
-                    && !(seen->flags & (SEEN_REFUSED | SEEN_CAPPED)));
 }
 
 /* ---- calling the subject ---- */
@@ -246,7 +203,7 @@ static void run_allocation(struct executor *ex, const struct op *op, struct obse
     if (op->kind == OP_POSIX_MEMALIGN)
         seen->error = result;
     if (!address) {
-        watch_failure(ex, op, seen, size);
+        tripwire_failure(ex, op, seen, size);
         return;
     }
     admit(ex, op, seen, address, size);
@@ -274,7 +231,7 @@ static void run_realloc_of_null(struct executor *ex, const struct op *op, struct
     void *address = ex->subject->realloc(NULL, op->second);
     after_call(ex, seen);
     if (!address) {
-        watch_failure(ex, op, seen, op->second);
+        tripwire_failure(ex, op, seen, op->second);
         return;
     }
     admit(ex, op, seen, address, op->second);
@@ -288,11 +245,10 @@ static void after_failed_realloc(struct executor *ex, const struct op *op,
     uint32_t zero = ex->config->realloc_zero;
     if (op->second == 0 && (zero == REALLOC_ZERO_FREE || zero == REALLOC_ZERO_UNIQUE)) {
         drop(ex, old, BLOCK_DEAD);
-        trip_if(ex, zero == REALLOC_ZERO_UNIQUE);
         return;
     }
     if (op->second)
-        watch_failure(ex, op, seen, op->second);
+        tripwire_failure(ex, op, seen, op->second);
     verify(ex, (uint32_t)op->first, DAMAGE_SURVIVAL);
 }
 
@@ -399,11 +355,10 @@ static void run_deny(struct executor *ex, const struct op *op, struct observatio
 {
     ex->store.deny_all = op->first == NIL;
     ex->store.deny_countdown = op->first == NIL ? 0 : op->first;
-    ex->was_denied |= op->first != 0;
     seen->flags |= SEEN_RETURNED;
 }
 
-void operation_run(struct executor *ex, const struct op *op, struct observation *seen)
+static void execute(struct executor *ex, const struct op *op, struct observation *seen)
 {
     if (op->name != NO_NAME) {
         if (op->name >= ex->table.capacity) {
@@ -452,6 +407,19 @@ void operation_run(struct executor *ex, const struct op *op, struct observation 
     default:
         skip(seen);
     }
+}
+
+void operation_run(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    execute(ex, op, seen);
+    ex->was_refused |= (ex->store.seen & SEEN_REFUSED) != 0;
+    tripwire_settle(ex, op, seen);
+}
+
+int operation_may_abort(const struct executor *ex, const struct op *op)
+{
+    return (op->kind == OP_DOUBLE_FREE && ex->config->detects_double_free)
+           || (op->kind == OP_INTERIOR_FREE && ex->config->detects_interior_free);
 }
 
 void operation_verify_all(struct executor *ex)

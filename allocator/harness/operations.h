@@ -12,6 +12,9 @@
 #include "store.h"
 #include "subject.h"
 
+/* A NULL that a malloc right behind it may prove wrong, by its success. */
+enum doubt { DOUBT_NONE = 0, DOUBT_ANY_SIZE, DOUBT_THIS_SIZE };
+
 struct executor {
     struct run *run;
     const struct config *config;
@@ -25,7 +28,11 @@ struct executor {
     struct states states;
     uint8_t *program; /* bytes of the program that a search makes */
     size_t program_capacity;
-    int was_denied;
+    uint64_t largest;          /* bytes of the largest request granted in this run */
+    uint64_t largest_on_empty; /* ... while nothing else was live */
+    int was_refused;           /* a deny has refused pages in this run */
+    enum doubt doubt;    /* what the operation before leaves open */
+    uint64_t doubt_size;
     int dirty; /* the run before may have written where it should not */
 };
 
@@ -37,6 +44,9 @@ void operation_verify_all(struct executor *ex);
 
 /* Notes that something is damaged; the caller fills in the details. */
 struct damage *operation_note_damage(struct executor *ex, enum damage_kind kind, uint32_t name);
+
+/* Whether ending in abort is what the contract promises of this operation. */
+int operation_may_abort(const struct executor *ex, const struct op *op);
 
 /* Bytes that an allocating operation asks for; UINT64_MAX when a calloc product overflows. */
 uint64_t operation_requested(const struct op *op);

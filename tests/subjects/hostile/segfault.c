@@ -4,7 +4,7 @@
 static char memory[1 << 16];
 static size_t used;
 static int calls;
-static int *statistics;
+static int *volatile statistics;
 
 void *seg_malloc(size_t size)
 {
