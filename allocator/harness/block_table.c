@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { GRANULE_BITS = 3, SHADOW = 1 << 21, WHOLE = 1 << 20, END = 1 << 16 };
+enum { GRANULE_BITS = 3, SHADOW = 1 << 21, WHOLE = 1 << 17, END = 1 << 14 };
 #define MARKED UINT64_C(0x0101010101010101)
 
 struct granules {

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Blocks up to this size are filled and checked whole, larger ones at both ends only. */
-enum { PATTERN_WHOLE = 1 << 20, PATTERN_END = 1 << 16 };
+enum { PATTERN_WHOLE = 1 << 17, PATTERN_END = 1 << 14 };
 
 uint64_t pattern_seed(uint32_t name, uint32_t generation);
 

@@ -276,7 +276,7 @@ static int store_madvise(void *context, void *address, size_t size, int advice)
 
 void store_scrub(struct store *store)
 {
-    madvise(store->base, store->opened, MADV_DONTNEED);
+    madvise(store->base, store->ever_opened, MADV_DONTNEED);
     store->touched = 0;
 }
 
@@ -308,15 +308,22 @@ int store_open(struct store *store, size_t arena_size)
     return arena_size ? open_arena(store, arena_size) : 0;
 }
 
+/* Opens what the cap needs and shuts FENCE bytes behind it: moving a fence is cheap, opening and
+ * shutting everything between two caps is not. */
 static void set_cap(struct store *store, size_t cap)
 {
-    store->cap = cap < STORE_RESERVE ? cap : STORE_RESERVE;
-    size_t opened = pages_up(store->cap);
-    if (opened > store->opened)
-        mprotect(store->base, opened, PROT_READ | PROT_WRITE);
-    else if (opened < store->opened)
-        mprotect(store->base + opened, store->opened - opened, PROT_NONE);
+    size_t opened = pages_up(cap < STORE_RESERVE - FENCE ? cap : STORE_RESERVE - FENCE);
+    size_t ever = store->ever_opened;
+    if (store->opened < ever)
+        mprotect(store->base + store->opened, FENCE, PROT_READ | PROT_WRITE);
+    if (opened + FENCE > ever) {
+        mprotect(store->base + ever, opened + FENCE - ever, PROT_READ | PROT_WRITE);
+        store->ever_opened = opened + FENCE;
+    }
+    mprotect(store->base + opened, FENCE, PROT_NONE);
     store->opened = opened;
+    store->cap = cap < opened ? cap : opened;
+    store->asked_cap = cap;
 }
 
 void store_reset(struct store *store, size_t cap)
@@ -326,7 +333,7 @@ void store_reset(struct store *store, size_t cap)
     store->deny_countdown = 0;
     store->deny_all = 0;
     store->seen = 0;
-    if (cap != store->cap)
+    if (cap != store->asked_cap)
         set_cap(store, cap);
     if (store->maps_end) {
         take_pages_back(store, 0, store->maps_end);

@@ -8,7 +8,7 @@
 
 #include "subject.h"
 
-enum { PAGE = 4096, CANARY = 256, FOREIGN_CAPACITY = 16 };
+enum { PAGE = 4096, CANARY = 256, FENCE = 1 << 16, FOREIGN_CAPACITY = 16 };
 #define STORE_RESERVE ((size_t)1 << 30)
 
 struct span {
@@ -23,7 +23,8 @@ struct store {
 
     char *base;     /* the break starts here */
     size_t end;     /* ... and stands at base + end */
-    size_t opened;  /* pages below base + opened are accessible, those above are a fence */
+    size_t opened;  /* pages below base + opened are accessible, FENCE bytes above are not */
+    size_t ever_opened, asked_cap;
     size_t touched; /* bytes below base + touched may differ from zero */
     struct span foreign[FOREIGN_CAPACITY];
     int foreign_count;
