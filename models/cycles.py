@@ -5,7 +5,7 @@ Made from a trace at hand; it runs and judges nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from models.judging.repetition import FALLS, STEADY, WARM_UP
@@ -25,7 +25,7 @@ _LADDER = (15, 14, 12, 10, 8, 6, 4, 2, 1)  # sixteenths of the store
 def cycle_trace(trace: Trace, cycles: int = CYCLES) -> Trace:
     """The trace, closed by free_all, `cycles` times over with fresh names: for `footprint`."""
     ops = [op for op in trace if op.kind not in _LEFT_OUT and op.kind is not Kind.FREE_ALL]
-    return _made(trace, _repeated([*_closed(ops), Op(Kind.FREE_ALL)], cycles), trace.store)
+    return _made(trace, repeat([*_closed(ops), Op(Kind.FREE_ALL)], cycles), trace.store)
 
 
 def exhaust(
@@ -45,12 +45,12 @@ def exhaust(
     ops = [op for op in trace if op.kind not in _LEFT_OUT and op.kind is not Kind.FREE_ALL]
     ops = _closed(ops)
     ops += [Op(Kind.FREE, first=name) for name in _survivors(ops)]
-    ops = list(_repeated(ops, rounds))
+    ops = list(repeat(ops, rounds))
     fresh = _next_name(ops)
     probe = max(probe, store // _MOST_PROBES, 1)
     count = store // probe + 1
     probes = [Op(Kind.MALLOC, fresh + number, probe) for number in range(count)]
-    return _made(trace, _repeated([*ops, *probes, Op(Kind.FREE_ALL)], cycles), store)
+    return _made(trace, repeat([*ops, *probes, Op(Kind.FREE_ALL)], cycles), store)
 
 
 def largest_block(trace: Trace, store: int = STORE) -> Trace:
@@ -128,15 +128,19 @@ def _survivors(ops: list[Op]) -> list[int]:
     return list(live)
 
 
-def _next_name(ops: list[Op]) -> int:
+def _next_name(ops: Sequence[Op]) -> int:
     return 1 + max((op.name for op in ops if op.kind in ALLOCATING), default=-1)
 
 
-def _repeated(ops: list[Op], times: int) -> Iterator[Op]:
-    """The operations `times` over; each time with names of its own, otherwise the same."""
+def repeat(ops: Sequence[Op], times: int, first: int = 0) -> Iterator[Op]:
+    """The operations `times` over, each time with names of its own, counted from `first` up.
+
+    Operands that name nothing made within the operations are taken along as if they were.
+    """
     step = _next_name(ops)
-    for offset in range(0, step * times, step) if step else [0] * times:
+    for time in range(times):
+        offset = first + time * step
         for op in ops:
-            first = op.first if op.block in (None, NIL) else op.first + offset
+            block = op.first if op.block in (None, NIL) else op.first + offset
             name = op.name + offset if op.kind in ALLOCATING else op.name
-            yield replace(op, name=name, first=first)
+            yield replace(op, name=name, first=block)

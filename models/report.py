@@ -20,7 +20,7 @@ _CONTEXT = 12
 def report(finding: Finding, contract: Contract, trace_file: str = "") -> str:
     """The report, some twenty lines; `trace_file` is where the trace was saved."""
     rule = RULES[finding.rule]
-    subject = finding.trace.subject or "the allocator"
+    subject = finding.trace.subject or "SUBJECT"
     lines = [
         f"{finding.rule}: {rule.violation} ({rule.layer} rule; {rule.source})",
         f"  {subject}: {finding.message}",

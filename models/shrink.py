@@ -5,13 +5,14 @@ It runs nothing itself and knows no rule: the caller's predicate says whether a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 
-from models.judging.repetition import Cycle, repeated
+from models.fold import Folded, closed, fold, renamed, unfold
 from models.simplify import lower, lower_numbers, plainer_ops, resized, rungs, simpler_stores
-from models.trace import ALLOCATING, MAX_OPS, NIL, Kind, Op, Trace
+from models.trace import ALLOCATING, NIL, Kind, Op, Trace
 
 BUDGET = 500
 _LONG = 200
@@ -30,67 +31,106 @@ def shrink(trace: Trace, still_fails: Predicate, budget: int = BUDGET) -> Trace:
 
     `trace` itself is taken to fail and is not tried.  Deterministic; shrinking a result again
     with the budget it needs changes nothing.  The result is well-formed: each operand's name is
-    made before it.
+    made before it.  A trace that lives by its repetition keeps its cycles alike.
     """
-    search = _Search(trace, still_fails, budget)
-    try:
-        search.offer(_closed(trace))
-        search.cut_tail()
+    search = _Search(trace, _limited(still_fails, budget))
+    with suppress(_Spent):
+        search.offer(closed(trace))
         before = None
         while before != search.best:
             before = search.best
-            search.round()
-    except _Spent:
-        pass
+            search.cut_tail()
+            if not _shrink_cycles(search):
+                search.round()
     return search.best
+
+
+def _limited(still_fails: Predicate, budget: int) -> Predicate:
+    left = budget
+
+    def limited(trace: Trace) -> bool:
+        nonlocal left
+        if not left:
+            raise _Spent
+        left -= 1
+        return still_fails(trace)
+
+    return limited
+
+
+def _shrink_cycles(search: _Search) -> bool:
+    """Shrinks a trace with repeated cycles part by part; False where there are none (left)."""
+    folded = fold(search.best)
+
+    def accept(candidate: Folded) -> bool:
+        nonlocal folded
+        if search.offer(unfold(candidate, search.best)):
+            folded = candidate
+            return True
+        return False
+
+    if folded is None or not accept(folded):
+        return False
+    before = None
+    while before != folded:
+        before = folded
+        accept(replace(folded, tail=()))
+        accept(replace(folded, head=()))
+        _least(folded.count, lambda count: accept(replace(folded, count=count)))
+        search.lower_store()
+        for part in ("head", "body", "tail"):
+            whole = Trace(getattr(folded, part))
+            inner = _Search(whole, lambda one, at=part: accept(replace(folded, **{at: one.ops})))
+            inner.round()
+    return fold(search.best) is not None
+
+
+def _least(value: int, accept: Callable[[int], bool], low: int = 0) -> None:
+    """Looks by bisection for the least number in low..value that is accepted."""
+    while low < value:
+        middle = (low + value) // 2
+        if accept(middle):
+            value = middle
+        else:
+            low = middle + 1
 
 
 class _Search:
     """The best trace so far, and what was tried already."""
 
-    def __init__(self, trace: Trace, still_fails: Predicate, budget: int) -> None:
+    def __init__(self, trace: Trace, fails: Predicate) -> None:
         self.best = trace
-        self._still_fails = still_fails
-        self._left = budget
+        self._fails = fails
         self._tried: dict[tuple, bool] = {_key(trace): True}
 
     def offer(self, candidate: Trace) -> bool:
         """Takes the candidate if it still fails."""
         key = _key(candidate)
         if key not in self._tried:
-            if not self._left:
-                raise _Spent
-            self._left -= 1
-            self._tried[key] = self._still_fails(candidate)
+            self._tried[key] = self._fails(candidate)
         if self._tried[key]:
             self.best = candidate
         return self._tried[key]
 
     def offer_ops(self, ops: Iterable[Op]) -> bool:
         """The same for the operations alone, made well-formed first."""
-        return self.offer(_closed(self.best.with_ops(ops)))
+        return self.offer(closed(self.best.with_ops(ops)))
 
     def round(self) -> None:
         """Every way of making the trace smaller, once."""
-        self._drop_cycles()
         self._drop_chunks()
         self._drop_lives()
         self._drop_pairs()
         self._make_plainer()
         self._lower_numbers()
         self._lower_pairs()
-        self._lower_store()
+        self.lower_store()
         self.offer(renamed(self.best))
 
     def cut_tail(self) -> None:
         """Looks for the end of the trace by bisection: what follows the failure goes first."""
-        low, high = 0, len(self.best)
-        while low < high:
-            middle = (low + high) // 2
-            if self.offer_ops(self.best.ops[:middle]):
-                high = middle
-            else:
-                low = middle + 1
+        ops = self.best.ops
+        _least(len(ops), lambda end: self.offer_ops(ops[:end]))
 
     def _drop_chunks(self) -> None:
         """Removes runs of operations, long ones first, from the end to the front."""
@@ -123,25 +163,6 @@ class _Search:
                 ops = self.best.ops
                 if first < len(ops):
                     self.offer_ops(ops[:second] + ops[second + 1 : first] + ops[first + 1 :])
-
-    def _drop_cycles(self) -> None:
-        """Takes repeated cycles as one: fewer of them, and fewer operations in each."""
-        for place in range(len(_rows(self.best))):
-            self._drop_repeats(place)
-            step = 0
-            while (row := _row(self.best, place)) and step < row[0].end - row[0].start - 1:
-                if not self.offer_ops(_without(self.best, row, step)):
-                    step += 1
-
-    def _drop_repeats(self, place: int) -> None:
-        row, whole = _row(self.best, place), self.best
-        low, high = 1, len(row)
-        while low < high:
-            middle = (low + high) // 2
-            if self.offer_ops(whole.ops[: row[middle - 1].end] + whole.ops[row[-1].end :]):
-                high = middle
-            else:
-                low = middle + 1
 
     def _make_plainer(self) -> None:
         """malloc instead of calloc, realloc and the aligned ones, and so on."""
@@ -184,41 +205,14 @@ class _Search:
                 if self.offer_ops(ops):
                     break
 
-    def _lower_store(self) -> None:
+    def lower_store(self) -> None:
+        """A smaller store, or the default."""
         for store in simpler_stores(self.best.store):
             if self.offer(replace(self.best, store=store)):
                 return
 
     def _put(self, index: int, op: Op) -> bool:
         return self.offer_ops(_put(self.best.ops, index, op))
-
-
-def renamed(trace: Trace) -> Trace:
-    """The same trace with its names counted p0, p1, ... in the order in which they are made."""
-    numbers = {NIL: NIL}
-    ops = []
-    for op in trace:
-        first = op.first if op.block is None else numbers[op.first]
-        name = op.name
-        if op.kind in ALLOCATING:
-            name = numbers[op.name] = len(numbers) - 1
-        ops.append(replace(op, name=name, first=first))
-    return trace.with_ops(ops)
-
-
-def _closed(trace: Trace) -> Trace:
-    """The trace without the operations on names that nothing makes before them."""
-    made = {NIL}
-    ops = []
-    for op in trace:
-        if op.block is not None and op.block not in made:
-            continue
-        if op.kind in ALLOCATING:
-            if op.name in made or op.name >= MAX_OPS:
-                continue
-            made.add(op.name)
-        ops.append(op)
-    return trace.with_ops(ops)
 
 
 def _key(trace: Trace) -> tuple:
@@ -236,18 +230,3 @@ def _called(op: Op, old: int, new: int) -> Op:
 
 def _has_size(op: Op) -> bool:
     return op.kind in ALLOCATING and op.kind is not Kind.CALLOC
-
-
-def _rows(trace: Trace) -> list[list[Cycle]]:
-    return list(repeated(trace.ops, least=3))
-
-
-def _row(trace: Trace, place: int) -> list[Cycle]:
-    rows = _rows(trace)
-    return rows[place] if place < len(rows) else []
-
-
-def _without(trace: Trace, row: list[Cycle], step: int) -> Iterator[Op]:
-    """The trace without operation number `step` of each cycle in a row."""
-    gone = {cycle.start + step for cycle in row}
-    return (op for index, op in enumerate(trace.ops) if index not in gone)

@@ -46,6 +46,7 @@ ALIGNED = Claim(
         "the used block is too small for the request",
         "the parts do not make up the block taken",
     ),
+    "aligned-without-limit",
 )
 (INVALID, SMALL, ABSURD, TOO_SMALL, MISALIGNED, ROOM, SHORT, PARTS) = ALIGNED.conclusions[3:]
 FAMILY = ALIGNED.family
@@ -117,7 +118,8 @@ def _owe_valid(engine: Engine, ledger: Ledger, path: Path, result, alignment, si
     if ledger.reasoning.certain(path, z3.ULE(alignment, GRAIN)):
         (_, requested), = calls("mem_alloc") or [(None, size + 1)]
         ordinary = len(path.scene.calls) == 1
-        path.owe(FAMILY, SMALL, z3.And(ordinary, requested == size, result == z3.BitVec("ordinary", WORD)))
+        same = result == z3.BitVec("ordinary", WORD)
+        path.owe(FAMILY, SMALL, z3.And(ordinary, requested == size, same))
         return
     if calls("take"):
         sane = z3.And(z3.ULE(size, PTRDIFF_MAX), z3.ULE(alignment, PTRDIFF_MAX // 2))

@@ -7,6 +7,7 @@ its blocks.  The claims share one exploration; operations.py says what an operat
 from __future__ import annotations
 
 from proofs import invariants as heap
+from proofs import operations as says
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine
 from proofs.ir import Module
@@ -15,43 +16,51 @@ from proofs.scenery import make_engine
 from proofs.study import Study
 
 CLAIMS = (
-    Claim("bounded.no_undefined", "crash",
-          "no undefined behaviour, and every access aligned", ()),
-    Claim("bounded.abort", "abort", "no valid program ends in abort", ()),
+    Claim("bounded.no_undefined", "crash", "no undefined behaviour, every access aligned", (),
+          "bounded.no_undefined"),
+    Claim("bounded.abort", "abort", "no valid program ends in abort", (), "abort-on-huge-request"),
     Claim("bounded.bounds", "bounds", "no access, and no block, outside granted memory",
-          ("a block lies outside granted memory",)),
+          (says.OUTSIDE,), "fence-past-the-end"),
     Claim("bounded.alignment", "alignment", "every block is aligned as promised",
-          ("a block is misaligned",)),
+          (says.MISALIGNED,), "aligns-the-header"),
     Claim("bounded.overlap", "overlap", "no two live blocks share a byte",
-          ("two live blocks overlap",)),
+          (says.OVERLAP,), "half-the-request"),
     Claim("bounded.content", "content", "nothing is written into a live block",
-          ("a live block is written to",)),
+          (says.WRITTEN,), "bounded.content"),
+    Claim("bounded.prefix", "prefix", "a resized block keeps its first min(old, new) bytes",
+          (says.PREFIX_LOST,), "copies-too-little"),
+    Claim("bounded.zeroed", "zeroed", "cleared memory reads zero",
+          (says.NOT_ZERO,), "clears-without-tail"),
     Claim("bounded.usable", "usable", "every live block is a used block that holds its request",
-          ("a live block has no used block that holds it",)),
+          (says.NO_HOLDER,), "half-the-request"),
     Claim("bounded.survival", "survival", "a failed request changes nothing",
-          ("a failed request writes to the heap",)),
+          (says.FAILURE_WRITES,), "failed-realloc-frees"),
     Claim("bounded.errno", "errno", "ENOMEM on failure; free keeps errno",
-          ("errno is not ENOMEM", "free writes to errno")),
-    Claim("bounded.reclaim", "reclaim", "a used block that nobody holds does not exist",
-          ("a used block is nobody's",)),
-    Claim("bounded.tiling", "tiling", "the blocks tile the heap", heap.TILING),
-    Claim("bounded.tags", "tags", "headers, footers and fences agree", heap.TAGS),
-    Claim("bounded.adjacent_free", "adjacent_free", "no two neighbours are free", heap.ADJACENT),
+          (says.NO_ENOMEM, says.FREE_SETS_ERRNO), "free-clobbers-errno"),
+    Claim("bounded.reclaim", "reclaim", "there is no used block that nobody holds",
+          (says.NOBODYS,), "moved-block-leaks"),
+    Claim("bounded.tiling", "tiling", "the blocks tile the heap", heap.TILING,
+          "small-rest-lost"),
+    Claim("bounded.tags", "tags", "headers, footers and fences agree", heap.TAGS,
+          "split-forgets-the-footer"),
+    Claim("bounded.adjacent_free", "adjacent_free", "no two neighbours are free", heap.ADJACENT,
+          "new-memory-not-merged"),
     Claim("bounded.free_list", "free_list", "the free list is the set of free blocks",
-          heap.FREE_LIST),
+          heap.FREE_LIST, "no-back-link"),
 )  # fmt: skip
-ENTERED = ("mem_open", "mem_alloc", "mem_free", "mem_resize", "take", "best_fit", "occupy", "release")
+ENTERED = (
+    *("mem_open", "mem_alloc", "mem_alloc_clear", "mem_alloc_aligned", "mem_resize", "mem_free"),
+    *("take", "best_fit", "grow", "occupy", "release", "link_free", "unlink_free", "set_tags"),
+)
 ASSUMPTIONS = (
-    f"the page source grants at most {LIMIT} bytes, contiguous, from a page boundary",
+    f"the page source grants at most {LIMIT} bytes, in one piece, from a page boundary",
     "frees and resizes are valid",
 )
-MENUS = {
-    "quick": (Menu(("malloc", "free", "realloc"), 2),),
-    "full": (
-        Menu(("malloc", "free", "realloc"), 3),
-        Menu(("malloc", "free", "realloc", "calloc", "aligned_alloc"), 2, (16, 32, 64, 4096)),
-    ),
-}
+_ALIGNMENTS = (32, 64, 4096)
+_EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
+FULL = (Menu(_EVERY_VERB, 2, _ALIGNMENTS), Menu(("malloc", "free", "realloc"), 3))
+QUICK = (Menu(_EVERY_VERB, 1, _ALIGNMENTS), Menu(("malloc", "free", "realloc"), 2))
+HUNT = (Menu(_EVERY_VERB, 2, (64,)),)
 
 
 def study(menus: tuple[Menu, ...]) -> Study:
@@ -64,4 +73,5 @@ def study(menus: tuple[Menu, ...]) -> Study:
         return engine
 
     depth = max(menu.depth for menu in menus)
-    return Study("bounded", CLAIMS, ASSUMPTIONS, ENTERED, run, {"ops": depth})
+    told = tuple(f"{', '.join(menu.verbs)}: up to {menu.depth} operations" for menu in menus)
+    return Study("bounded", CLAIMS, (*ASSUMPTIONS, *told), ENTERED, run, {"ops": depth})

@@ -6,7 +6,7 @@ The ledger is where a verdict is earned: "proved" needs more than the absence of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import z3
@@ -26,13 +26,15 @@ class Claim:
     rule         the rule of models/rules.py that a counterexample breaks
     says         one sentence
     conclusions  what each of its obligations says when broken; all must have been put to the
-                 test, or the proof would be about nothing ("*" allows others besides)
+                 test, or the proof would be about nothing
+    canary       the planted bug on which the claim must be refuted
     """
 
     name: str
     rule: str
     says: str
     conclusions: tuple[str, ...]
+    canary: str
 
     @property
     def family(self) -> str:
@@ -59,6 +61,7 @@ class Ledger:
     reached: Counter = field(default_factory=Counter)
     premises: int = 0
     paths: int = 0
+    progress: Callable[[str], None] = lambda _text: None
 
     def premise(self, path: Path) -> bool:
         """Asks the solver whether the premise of a study can hold at all."""
@@ -107,8 +110,7 @@ class Ledger:
 
     def untested(self, claim: Claim) -> list[str]:
         """Conclusions of the claim that no path put to the test."""
-        wanted = [what for what in claim.conclusions if what != "*"]
-        missing = [what for what in wanted if not self.reached[claim.family, what]]
+        missing = [what for what in claim.conclusions if not self.reached[claim.family, what]]
         if not any(family == claim.family for family, _ in self.reached):
             missing = missing or ["anything at all"]
         return missing

@@ -6,7 +6,7 @@ bounded_claims.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import z3
@@ -15,8 +15,8 @@ from proofs.claims import Ledger
 from proofs.engine import Engine
 from proofs.invariants import Row
 from proofs.logic import at_most, equal, every, is_aligned, some
-from proofs.memory import Scribble, Write
-from proofs.path import Path
+from proofs.memory import Memory, Scribble, Write
+from proofs.path import Path, PathAsker
 from proofs.scenery import (
     ENOMEM,
     ERRNO,
@@ -38,6 +38,18 @@ LIMIT = 4 * 4096
 PROMISED_ALIGNMENT, TAGS_BYTES = 16, 16
 TAG = 8
 
+OUTSIDE = "a block lies outside granted memory"
+MISALIGNED = "a block is misaligned"
+OVERLAP = "two live blocks overlap"
+WRITTEN = "a live block is written to"
+PREFIX_LOST = "a resized block has lost a byte"
+NOT_ZERO = "a cleared block holds a byte that is not zero"
+NO_HOLDER = "a live block has no used block that holds it"
+FAILURE_WRITES = "a failed request writes to the heap"
+NO_ENOMEM = "errno is not ENOMEM after a failure"
+FREE_SETS_ERRNO = "free writes to errno"
+NOBODYS = "a used block is nobody's"
+
 
 @dataclass(frozen=True)
 class Menu:
@@ -55,7 +67,6 @@ class Exploration:
     engine: Engine
     ledger: Ledger
     menu: Menu
-    progress: Callable[[str], None] = lambda _text: None
     levels: list[int] = field(default_factory=list)
 
     def run(self) -> None:
@@ -64,9 +75,8 @@ class Exploration:
         for level in range(1, self.menu.depth + 1):
             following: list[Path] = []
             for index, state in enumerate(states):
-                self.progress(f"operation {level}: state {index + 1} of {len(states)}")
-                for after in self._operations(state, last=level == self.menu.depth):
-                    following.append(after)
+                self.ledger.progress(f"operation {level}: heap {index + 1} of {len(states)}")
+                following += self._operations(state)
                 if self.ledger.decided:
                     return
             self.levels.append(len(following))
@@ -79,17 +89,17 @@ class Exploration:
         self.ledger.settle(path)
         return path
 
-    def _operations(self, state: Path, last: bool) -> Iterator[Path]:
+    def _operations(self, state: Path) -> Iterator[Path]:
         for verb in self.menu.verbs:
-            yield from getattr(self, f"_{verb}")(state.fork(), last)
+            yield from getattr(self, f"_{verb}")(state.fork())
 
     # ---- the operations ----
 
-    def _malloc(self, state: Path, _last: bool) -> Iterator[Path]:
+    def _malloc(self, state: Path) -> Iterator[Path]:
         for path, size in self._sizes(state):
             yield from self._request(path, "malloc", (size,), "mem_alloc", [size], size)
 
-    def _calloc(self, state: Path, _last: bool) -> Iterator[Path]:
+    def _calloc(self, state: Path) -> Iterator[Path]:
         """count * 1: that the product is exact is size.calloc_product's business."""
         for path, count in self._sizes(state):
             one = number(1)
@@ -97,7 +107,7 @@ class Exploration:
                 path, "calloc", (count, one), "mem_alloc_clear", [count, one], count
             )
 
-    def _aligned_alloc(self, state: Path, _last: bool) -> Iterator[Path]:
+    def _aligned_alloc(self, state: Path) -> Iterator[Path]:
         for alignment in self.menu.alignments:
             for path, size in self._sizes(state.fork()):
                 operands = (number(alignment), size)
@@ -105,18 +115,18 @@ class Exploration:
                     path, "aligned_alloc", operands, "mem_alloc_aligned", operands, size, alignment
                 )
 
-    def _realloc(self, state: Path, _last: bool) -> Iterator[Path]:
+    def _realloc(self, state: Path) -> Iterator[Path]:
         for block in state.scene.live:
             for path, size in self._sizes(state.fork()):
                 yield from self._resize(path, block, size)
 
-    def _free(self, state: Path, _last: bool) -> Iterator[Path]:
+    def _free(self, state: Path) -> Iterator[Path]:
         for block in state.scene.live:
             path = self._begun(state.fork(), Step("free", (), block=block.number))
             path.scene = replace(path.scene, live=_without(path.scene.live, block))
             for outcome, _ in self._called(path, "mem_free", [block.payload]):
                 quiet = all(value_range(write.address)[0] != ERRNO for write in outcome.writes)
-                outcome.owe("errno", "free writes to errno", quiet)
+                outcome.owe("errno", FREE_SETS_ERRNO, quiet)
                 yield from self._after(outcome)
 
     def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
@@ -149,18 +159,21 @@ class Exploration:
                 if failed:
                     self._failed(side)
                     continue
+                if verb == "calloc":
+                    self._owe_zero(side, result, size)
                 self._owe_untouched(side, side.scene.live)
                 yield from self._granted(side, Block(made, result, size), alignment)
 
     def _resize(self, path: Path, block: Block, size) -> Iterator[Path]:
         made = _next_number(path)
         self._begun(path, Step("realloc", (size,), block=block.number, made=made))
-        others = _without(path.scene.live, block)
+        others, before = _without(path.scene.live, block), path.memory
         for outcome, result in self._called(path, "mem_resize", [block.payload, size]):
             for failed, side in self._split(outcome, equal(result, 0)):
                 if failed:
                     self._failed(side)
                     continue
+                self._owe_kept(side, block, before, result, size)
                 self._owe_untouched(side, others)
                 side.scene = replace(side.scene, live=others)
                 yield from self._granted(side, Block(made, result, size), None)
@@ -169,21 +182,21 @@ class Exploration:
         """What a granted block owes; then its client writes whatever it likes into it."""
         payload, size = block.payload, block.size
         least = alignment or PROMISED_ALIGNMENT
-        path.owe("alignment", "a block is misaligned", is_aligned(payload, least))
+        path.owe("alignment", MISALIGNED, is_aligned(payload, least))
         within = inside(payload, size, PAGES, path.scene.granted)
-        path.owe("bounds", "a block lies outside granted memory", within)
+        path.owe("bounds", OUTSIDE, within)
         for other in path.scene.live:
             apart = _apart(payload, _extent(size), other.payload, _extent(other.size))
-            path.owe("overlap", "two live blocks overlap", apart)
+            path.owe("overlap", OVERLAP, apart)
         path.memory = path.memory.after(Scribble(payload, size, len(path.scene.story)))
         path.scene = replace(path.scene, live=(*path.scene.live, block))
         yield from self._after(path)
 
     def _failed(self, path: Path) -> None:
         """Nothing has changed, so all that can follow is explored from the state before."""
-        path.owe("errno", "errno is not ENOMEM", equal(errno_of(self.engine, path), ENOMEM))
+        path.owe("errno", NO_ENOMEM, equal(errno_of(self.engine, path), ENOMEM))
         unchanged = not writes_beside_errno(path)
-        path.owe("survival", "a failed request writes to the heap", unchanged)
+        path.owe("survival", FAILURE_WRITES, unchanged)
         self.ledger.settle(path)
 
     def _after(self, path: Path) -> Iterator[Path]:
@@ -198,7 +211,27 @@ class Exploration:
         for write in writes_beside_errno(path):
             for block in blocks:
                 apart = _writes_apart(write, block)
-                path.owe("content", "a live block is written to", apart)
+                path.owe("content", WRITTEN, apart)
+
+    def _owe_zero(self, path: Path, payload, size) -> None:
+        """Any one byte of the block reads zero, so all do."""
+        asker = PathAsker(self.engine.reasoning, path)
+        index = self._any_index(path, size)
+        byte = path.memory.load(simplify(payload + index), 1, asker)
+        path.owe("zeroed", NOT_ZERO, some(at_most(size, index), equal(byte, 0)))
+
+    def _owe_kept(self, path: Path, block: Block, before: Memory, moved, size) -> None:
+        """Any one byte of the old block below min(old, new) is where it belongs."""
+        asker = PathAsker(self.engine.reasoning, path)
+        index = self._any_index(path, size)
+        old = before.load(simplify(block.payload + index), 1, asker)
+        new = path.memory.load(simplify(moved + index), 1, asker)
+        beyond = some(at_most(size, index), at_most(block.size, index))
+        path.owe("prefix", PREFIX_LOST, some(beyond, equal(old, new)))
+
+    def _any_index(self, path: Path, size) -> z3.BitVecRef:
+        width = LIMIT.bit_length()
+        return z3.ZeroExt(WORD - width, self.engine.reasoning.fresh("index", width))
 
     def _split(self, path: Path, truth):
         return self.engine.reasoning.split(path, truth)
@@ -242,6 +275,6 @@ def _owe_holders(path: Path, row: Row) -> None:
                   at_most(live.size, simplify(block.size - TAGS_BYTES)))
             for block in used
         ))
-        path.owe("usable", "a live block has no used block that holds it", held)
+        path.owe("usable", NO_HOLDER, held)
     spare = len(used) <= len(path.scene.live)
-    path.owe("reclaim", "a used block is nobody's", spare)
+    path.owe("reclaim", NOBODYS, spare)

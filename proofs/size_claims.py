@@ -42,12 +42,14 @@ BLOCK_SIZE = Claim(
         "a block is smaller than request + 16",
         "a block wastes 16 bytes or more",
     ),
+    "size.block_size",
 )
 LIMIT = Claim(
     "size.limit",
     "refusal",
     "mem_alloc and mem_resize refuse more than PTRDIFF_MAX, and take no block for it",
     (*REFUSAL, "a request over PTRDIFF_MAX takes a block", "a block is taken too small"),
+    "size-plus-tags-wraps",
 )
 PRODUCT = Claim(
     "size.calloc_product",
@@ -60,6 +62,7 @@ PRODUCT = Claim(
         "another size than count * size is allocated",
         "other bytes than the block's count * size are cleared",
     ),
+    "calloc-product-wraps",
 )
 
 

@@ -34,30 +34,31 @@ _TINY = st.integers(0, 64)
 _STEPS = st.integers(1, 64).map(lambda step: 16 * step - 8)
 _EDGES = st.sampled_from([2**exponent for exponent in range(4, 14)])
 _PAGES = st.integers(0, 12_000)
-_HUGE = st.builds(
+HUGE = st.builds(
     lambda base, distance: base - distance,
     st.sampled_from((SIZE_MAX, PTRDIFF_MAX, PTRDIFF_MAX + 64, 2**32, 2**62)),
     st.integers(0, 64),
 )
-# A product a little above a multiple of 2**64 or of 2**32, and one just below.
-_PRODUCTS = st.sampled_from(
-    (
-        (2**32, 2**32),
-        (2**32 + 1, 2**32),
-        (2**63 + 8, 2),
-        (2, 2**63 + 8),
-        (2**61 + 4, 8),
-        (2**16, 2**16 + 1),
-        (2**16 + 1, 2**16),
-        (SIZE_MAX, SIZE_MAX),
-        (1, SIZE_MAX),
-    )
-)
-_COUNTS = st.sampled_from((0, 1, 1, 2, 3, 8))
-_ALIGNMENTS = st.sampled_from((8, 16, 32, 64, 64, 128, 256, 4096, 16384))
+# Products a little above a multiple of 2**64 or of 2**32, and the largest of all.
+OVERFLOWS = [
+    (2**32, 2**32),
+    (2**32 + 1, 2**32),
+    (2**63 + 8, 2),
+    (2, 2**63 + 8),
+    (2**61 + 4, 8),
+    (2**16, 2**16 + 1),
+    (2**16 + 1, 2**16),
+    (SIZE_MAX, SIZE_MAX),
+    (1, SIZE_MAX),
+]
+PRODUCTS = st.sampled_from(OVERFLOWS)
+# The sizes that a header or a rounding turns into small ones.
+LIMITS = [base - distance for base in (SIZE_MAX, PTRDIFF_MAX) for distance in (0, 7, 8, 15, 16, 31)]
+COUNTS = st.sampled_from((0, 1, 1, 2, 3, 8))
+ALIGNMENTS = st.sampled_from((8, 16, 32, 64, 64, 128, 256, 4096, 16384))
 _INVALID = st.sampled_from((0, 3, 24, 48, 2**62, 2**63))
-_DENIALS = st.sampled_from((1, 1, 2, 3, DENY_ALL, 0))
-_MOVES = st.sampled_from((1, 8, 16, 24, 100, 4096, 4104))
+DENIALS = st.sampled_from((1, 1, 2, 3, DENY_ALL, 0))
+MOVES = st.sampled_from((1, 8, 16, 24, 100, 4096, 4104))
 
 
 def menu(subject: Subject) -> tuple[Kind, ...]:
@@ -123,7 +124,7 @@ class Writer:
     def size(self) -> int:
         """Mostly sizes that can be granted."""
         if self.draw(st.integers(0, 19)) == 19:
-            return self.draw(_HUGE)
+            return self.draw(HUGE)
         return self.draw(sizes(list(self.freed.values())[-6:]))
 
     def block(self, names: dict[int, int]) -> int | None:
@@ -137,14 +138,14 @@ class Writer:
 
     def calloc(self, kind: Kind) -> Op:
         """An allocation by count and size."""
-        pair = (self.draw(_COUNTS), self.size())
+        pair = (self.draw(COUNTS), self.size())
         if self.draw(st.integers(0, 9)) == 9:
-            pair = self.draw(_PRODUCTS)
+            pair = self.draw(PRODUCTS)
         return Op(kind, self.name(pair[0] * pair[1]), *pair)
 
     def aligned(self, kind: Kind) -> Op:
         """An allocation by alignment and size; now and then they are equal."""
-        alignment = self.draw(_ALIGNMENTS)
+        alignment = self.draw(ALIGNMENTS)
         if self.contract.invalid_alignment and self.draw(st.integers(0, 9)) == 9:
             alignment = self.draw(_INVALID)
         size = alignment if self.draw(st.integers(0, 4)) == 4 else self.size()
@@ -196,7 +197,7 @@ def _at_least_0(size: int, distance: int) -> int:
 
 
 _INSIDE = {Kind.INTERIOR_FREE: 8}
-_NUMBERS = {Kind.DENY: _DENIALS, Kind.FOREIGN: _MOVES, Kind.THREAD: st.integers(0, 1)}
+_NUMBERS = {Kind.DENY: DENIALS, Kind.FOREIGN: MOVES, Kind.THREAD: st.integers(0, 1)}
 _WRITERS: dict[Kind, Callable[[Writer, Kind], Op | None]] = {
     Kind.MALLOC: Writer.malloc,
     Kind.CALLOC: Writer.calloc,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from models.contract import Contract
 from models.cycles import cycle_trace
+from models.fold import renamed
 from models.judge import judge
-from models.shrink import renamed, shrink
+from models.shrink import shrink
 from models.trace import Kind, Op, Trace, from_text, to_text
 from tests import broken
 from tests.simulated import execute

@@ -70,6 +70,8 @@ static void end(void *argument)
         operation_note_damage(ex, DAMAGE_OUTSIDE, NO_NAME)->offset = (uint64_t)ex->store.damaged;
     if (ex->run->switches & (RUN_CHECK_END | RUN_CHECK_EACH))
         check_invariant(ex);
+    if (!ex->config->memory_known && !ex->subject->inside)
+        operation_free_live(ex);
     ex->run->stage = STAGE_END;
     ex->dirty = ex->run->suspicious != 0;
 }

@@ -428,3 +428,15 @@ void operation_verify_all(struct executor *ex)
         if (ex->table.blocks[name].state == BLOCK_LIVE)
             verify(ex, name, DAMAGE_CONTENT);
 }
+
+void operation_free_live(struct executor *ex)
+{
+    ex->run->stage = STAGE_CALL;
+    for (uint32_t name = 0; name < ex->table.used; name++) {
+        struct block *block = &ex->table.blocks[name];
+        if (ex->subject->free && block->state == BLOCK_LIVE) {
+            block_table_remove(&ex->table, block, BLOCK_FREED);
+            ex->subject->free((void *)block->address);
+        }
+    }
+}

@@ -42,6 +42,9 @@ void operation_run(struct executor *ex, const struct op *op, struct observation 
 /* Checks the pattern of every live block. */
 void operation_verify_all(struct executor *ex);
 
+/* Frees every live block, for a subject whose memory is not restored: nothing is written down. */
+void operation_free_live(struct executor *ex);
+
 /* Notes that something is damaged; the caller fills in the details. */
 struct damage *operation_note_damage(struct executor *ex, enum damage_kind kind, uint32_t name);
 

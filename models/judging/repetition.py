@@ -15,6 +15,7 @@ from models.trace import ALLOCATING, NIL, NO_NAME, Kind, Op
 WARM_UP = 2
 FALLS = 4
 STEADY = 64
+LEAST = WARM_UP + FALLS + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def cycles_of(ops: tuple[Op, ...]) -> Iterator[Cycle]:
             start, quiet = index + 1, not deny
 
 
-def repeated(ops: tuple[Op, ...], least: int = WARM_UP + FALLS + 1) -> Iterator[list[Cycle]]:
+def repeated(ops: tuple[Op, ...], least: int = LEAST) -> Iterator[list[Cycle]]:
     """The rows of `least` or more consecutive cycles of one shape."""
     row: list[Cycle] = []
     for cycle in cycles_of(ops):

@@ -1,0 +1,45 @@
+"""Runs a counterexample on the compiled library and asks the judge of the whole project.
+
+The one place where proofs/ meets the executor; it finds nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allocator import catalogue
+from allocator.executor import open_executor
+from allocator.subject import SubjectError
+from models.judge import judge
+from models.trace import Trace
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What became of a counterexample on the compiled library.
+
+    rule  the rule the judge names, "ok" when nothing was seen, "" when it could not be run
+    note  one line for the report
+    """
+
+    rule: str
+    note: str
+
+    @property
+    def confirmed(self) -> bool:
+        """The compiled library breaks a rule on this trace."""
+        return self.rule not in ("", "ok")
+
+
+def replay(trace: Trace, spec: str) -> Replay:
+    """Runs `trace` on the subject that `spec` means, its own check called after each operation."""
+    try:
+        subject = catalogue.resolve(spec)
+        with open_executor(subject) as executor:
+            run = executor.run(trace, check="each")
+    except SubjectError as error:
+        return Replay("", f"not replayed: {str(error).splitlines()[0]}")
+    verdict = judge(trace, run, subject.contract)
+    if verdict.violation is None:
+        return Replay("ok", "replayed: the compiled library shows nothing wrong")
+    return Replay(verdict.rule, f"replayed: {verdict.rule}: {verdict.violation.message}")

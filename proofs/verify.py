@@ -1,0 +1,146 @@
+"""Runs studies and turns ledgers into verdicts; the honesty of the word "proved" is kept here.
+
+It neither explores nor prints.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from proofs import alignment_claims, bounded_claims, size_claims
+from proofs.canaries import Canary, refuted_by
+from proofs.claims import PROVED, REFUTED, UNKNOWN, Claim, Ledger
+from proofs.counterexample import trace_of
+from proofs.engine import Engine, LoopLimit
+from proofs.ir import Module
+from proofs.path import Reasoning
+from proofs.read_ir import UnsupportedIr
+from proofs.replay import Replay, replay
+from proofs.solver import Solver, Unknown
+from proofs.sources import NoSubject, module_of, source_of
+from proofs.study import Study
+from models.trace import Trace
+
+
+@dataclass
+class Report:
+    """A claim's verdict with everything it rests on.
+
+    reasons    why it is not proved, each a line
+    uncovered  basic blocks of the functions the study enters that no path executed
+    canary     the planted bug that the same claim refuted, "" if none was needed
+    """
+
+    claim: Claim
+    verdict: str
+    bound: dict[str, int] | None
+    assumptions: tuple[str, ...]
+    seconds: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+    uncovered: tuple[str, ...] = ()
+    canary: str = ""
+    trace: Trace | None = None
+    replayed: Replay | None = None
+
+
+def studies(quick: bool = False) -> tuple[Study, ...]:
+    """All studies in the order they run: cheap ones first."""
+    menus = bounded_claims.QUICK if quick else bounded_claims.FULL
+    return (*size_claims.STUDIES, *alignment_claims.STUDIES, bounded_claims.study(menus))
+
+
+def claims_matching(pattern: str, quick: bool = False) -> list[Claim]:
+    """The claims whose name matches the glob."""
+    every = [claim for study in studies(quick) for claim in study.claims]
+    return [claim for claim in every if fnmatch.fnmatch(claim.name, pattern)]
+
+
+def verify(
+    spec: str,
+    pattern: str = "*",
+    *,
+    quick: bool = False,
+    canaries: bool = True,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Iterator[Report]:
+    """A report for each claim that matches, as studies finish; raises NoSubject."""
+    module = module_of(source_of(spec))
+    wanted = {claim.name for claim in claims_matching(pattern, quick)}
+    for study in studies(quick):
+        claims = tuple(claim for claim in study.claims if claim.name in wanted)
+        if claims:
+            progress(f"{study.name}: {study.claims[0].says if len(claims) == 1 else 'exploring'}")
+            yield from _verify_study(spec, module, study, claims, canaries, progress)
+
+
+def _verify_study(spec, module: Module, study: Study, claims, canaries: bool, progress):
+    started = time.monotonic()
+    ledger = Ledger(Reasoning(Solver()), claims, progress=progress)
+    trouble, engine = _explored(module, study, ledger)
+    seconds = time.monotonic() - started
+    for claim in claims:
+        report = Report(claim, PROVED, study.bound, study.assumptions, seconds / len(claims))
+        refutation = ledger.refuted.get(claim.name)
+        if refutation is not None:
+            report.verdict = REFUTED
+            report.trace = trace_of(refutation, spec, claim.rule)
+            report.reasons = [refutation.what]
+            report.replayed = replay(report.trace, spec)
+        else:
+            report.reasons = _doubts(ledger, claim, trouble, claims)
+            report.uncovered = _uncovered(module, study, engine)
+            if canaries and not report.reasons:
+                progress(f"{claim.name}: looking for the planted bug")
+                _send_canary(report, claim)
+        if report.verdict == PROVED and report.reasons:
+            report.verdict = UNKNOWN
+        yield report
+
+
+def _explored(module: Module, study: Study, ledger: Ledger) -> tuple[str, Engine | None]:
+    """What went wrong, if anything did, and the engine with its coverage."""
+    missing = [name for name in study.entered if name not in module.functions]
+    if missing:
+        return f"there is no function {missing[0]}", None
+    try:
+        return "", study.run(module, ledger)
+    except (Unknown, LoopLimit, UnsupportedIr) as error:
+        return str(error), None
+
+
+def _doubts(ledger: Ledger, claim: Claim, trouble: str, claims) -> list[str]:
+    """Why the absence of a counterexample is not a proof."""
+    doubts = [trouble] if trouble else []
+    if not trouble and not ledger.premises:
+        doubts.append("the premise cannot be satisfied")
+    if not trouble:
+        doubts += [f"never put to the test: {what}" for what in ledger.untested(claim)]
+    broken = [other.name for other in claims if other.name in ledger.refuted]
+    if broken:
+        doubts.append(f"explored only where {broken[0]} holds")
+    return doubts
+
+
+def _uncovered(module: Module, study: Study, engine: Engine | None) -> tuple[str, ...]:
+    if engine is None:
+        return ()
+    return tuple(
+        f"{name}:{block.name}"
+        for name in study.entered
+        for block in module.functions[name].blocks.values()
+        if not block.trap and (name, block.name) not in engine.covered
+    )
+
+
+def _send_canary(report: Report, claim: Claim) -> None:
+    canary: Canary = refuted_by(claim)
+    if canary.refuted:
+        report.canary = canary.bug
+    else:
+        report.reasons.append(f"the planted bug {canary.bug} was not refuted: {canary.note}")
+
+
+__all__ = ["NoSubject", "Report", "claims_matching", "studies", "verify"]

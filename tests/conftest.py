@@ -1,0 +1,91 @@
+"""Options, Hypothesis profiles, and how a broken rule is shown: a trace, not a Python traceback.
+
+It tests nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from allocator.catalogue import resolve
+from allocator.subject import Subject, SubjectError
+from fuzz.bench import Bench
+from tests.verdicts import RuleBroken
+
+CONFORMANCE = "test_conformance.py"
+BAD_SUBJECT = 2
+
+# The trace shrinker takes over where Hypothesis stops: it is faster and knows what a trace is.
+_SEARCH = settings(
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
+)
+settings.register_profile("dev", _SEARCH, max_examples=100, stateful_step_count=30)
+# The same examples each time, whatever the machine: a pull request must not fail by chance.
+settings.register_profile(
+    "ci", _SEARCH, max_examples=60, stateful_step_count=30, derandomize=True, database=None
+)
+settings.register_profile("nightly", _SEARCH, max_examples=5000, stateful_step_count=60)
+settings.load_profile(os.environ.get("ALLOCHECK_PROFILE", "ci" if "CI" in os.environ else "dev"))
+
+_subject = pytest.StashKey[Subject]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("allocheck")
+    group.addoption(
+        "--allocator",
+        metavar="SUBJECT",
+        help="run the conformance suite, and nothing else, on a bundled name, x.c, x.so or x.toml",
+    )
+    group.addoption("--prefix", help="how the functions of a .c or .so start")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Finds and builds the subject before anything is collected: a wrong one ends here."""
+    try:
+        config.stash[_subject] = resolve(
+            config.getoption("--allocator") or "best_fit", prefix=config.getoption("--prefix")
+        )
+    except SubjectError as error:
+        pytest.exit(str(error), returncode=BAD_SUBJECT)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --allocator the conformance suite alone runs: the rest speaks of our own code."""
+    if config.getoption("--allocator"):
+        others = [item for item in items if item.path.name != CONFORMANCE]
+        items[:] = [item for item in items if item.path.name == CONFORMANCE]
+        config.hook.pytest_deselected(items=others)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"allocator: {config.stash[_subject].name}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo) -> Iterator[None]:
+    """A broken rule is told by the shrunk trace, the rule and a picture."""
+    report = yield
+    if call.excinfo and isinstance(call.excinfo.value, RuleBroken):
+        report.longrepr = call.excinfo.value.told()
+    return report
+
+
+@pytest.fixture(scope="session")
+def subject(pytestconfig: pytest.Config) -> Subject:
+    """The allocator that --allocator names, best_fit by default."""
+    return pytestconfig.stash[_subject]
+
+
+@pytest.fixture(scope="session")
+def bench(subject: Subject) -> Iterator[Bench]:
+    """That allocator in a sandbox, with its exact model if it has one."""
+    with Bench(subject) as opened:
+        yield opened
