@@ -189,6 +189,24 @@ def test_time_spent_by_the_executor_is_no_hang():
     assert judged("p0 = malloc 24", Observation(), **cut, stage=Stage.CALL).rule == "hang"
 
 
+def test_the_validity_predicate_is_not_the_operation():
+    cut = {"done": 1, "outcome": Outcome.HANG, "stage": Stage.CALL}
+    text = "p0 = malloc 24; free NULL"
+    left = Observation(flags=int(Seen.LEFT | Seen.RETURNED))
+    assert judged(text, gave(0), left, **cut).ok
+    cut["outcome"] = Outcome.SIGNAL
+    assert judged(text, gave(0), left, **cut).rule == "tiling"
+    left = Observation(flags=int(Seen.LEFT))
+    assert judged(text, gave(0), left, **cut).rule == "null"
+
+
+def test_usable_size_that_trips_over_what_a_refused_request_gave():
+    cut = {"done": 0, "outcome": Outcome.SIGNAL, "stage": Stage.TOUCH, "signal": 11}
+    flags = Seen.RETURNED | Seen.LEFT | Seen.REFUSED
+    nonsense = Observation(2**64 - 1 + 9 - 2**64, flags=int(flags))
+    assert judged("p0 = malloc 24", nonsense, **cut, fault=2**63).rule == "oom"
+
+
 def test_a_promised_abort_is_no_violation():
     contract = Contract(detects={"double_free": "abort"})
     seen = gave(0), DONE, Observation(flags=int(Seen.LEFT))

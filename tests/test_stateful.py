@@ -48,19 +48,17 @@ def test_a_layout_that_differs_is_seen_before_any_address_does() -> None:
     with Bench(resolve("best_fit+bugs/generous-split")) as bench:
         session = machine_for(bench)()
         session.open_heap(0)
-        session.do(Op(Kind.MALLOC, 0, 24))
+        session.do(Op(Kind.MALLOC, 0, 72))
         session.do(Op(Kind.MALLOC, 1, 24))
         session.do(Op(Kind.FREE, first=0))
         with pytest.raises(RuleBroken, match="the walk shows"):
-            session.do(Op(Kind.MALLOC, 2, 0))
-            session.do(Op(Kind.REALLOC, 3, 1, 1900))
-            session.do(Op(Kind.MALLOC, 4, 4072 - 1984 - 64))
+            session.do(Op(Kind.MALLOC, 2, 40))
 
 
 def test_the_machine_has_a_rule_for_each_kind_of_operation() -> None:
     with Bench(resolve("best_fit")) as bench:
         machine = machine_for(bench)
-        names = {rule.function.__name__ for rule in machine().rules()}
+        names = {rule.function.__name__ for rule in machine().rules}
     exceptions = {Kind.MEMALIGN, Kind.POSIX_MEMALIGN, Kind.INTERIOR_FREE, Kind.THREAD}
     for kind in set(strategies.menu(bench.subject)) - exceptions:
         assert kind.name.lower() in names

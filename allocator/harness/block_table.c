@@ -1,29 +1,25 @@
-/* Granules are 8 bytes; addresses are folded into a table of 2 MiB, so a hit may be a coincidence,
- * but a shared granule is always a hit. */
+/* Granules are 8 bytes.  Windows of 8 MiB of address space are scattered over 64 places of a table
+ * that is touched only where blocks are: a hit may be a coincidence, a shared granule is always a
+ * hit.  Large blocks are few: they are compared one by one instead. */
 #include "block_table.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { GRANULE_BITS = 3, SHADOW = 1 << 21, WHOLE = 1 << 17, END = 1 << 14 };
+enum { GRANULE_BITS = 3, WINDOW_BITS = 20, WINDOW = 1 << WINDOW_BITS, SHADOW = 64 * WINDOW };
+enum { LARGE_FROM = 1 << 17 };
 #define MARKED UINT64_C(0x0101010101010101)
 
-struct granules {
-    size_t first;
-    size_t count;
-};
-
-/* The granules of a block, or of the ends of a large one: [0] and [1]. */
-static void cover(const struct block *block, struct granules out[2])
+static int is_large(const struct block *block)
 {
-    uint64_t size = block->size ? block->size : 1;
-    uint64_t head = size > WHOLE ? END : size;
-    uint64_t last = block->address + size - 1;
-    out[0].first = block->address >> GRANULE_BITS;
-    out[0].count = ((block->address + head - 1) >> GRANULE_BITS) - out[0].first + 1;
-    out[1].first = (last - END + 1) >> GRANULE_BITS;
-    out[1].count = size > WHOLE ? (last >> GRANULE_BITS) - out[1].first + 1 : 0;
+    return block->size > LARGE_FROM;
+}
+
+static int share_a_byte(const struct block *one, const struct block *other)
+{
+    return one->address < other->address ? other->address - one->address < one->size
+                                         : one->address - other->address < other->size;
 }
 
 /* The first `count` bytes of a word. */
@@ -51,31 +47,27 @@ static int mark_run(uint8_t *at, size_t count, uint64_t mark)
     return marked | mark_word(at, count, mark);
 }
 
-static int mark(struct block_table *table, struct granules granules, uint64_t value)
+/* Where a granule's mark lies; neighbours in one window are neighbours in the table. */
+static size_t place(size_t granule)
 {
-    int marked = 0;
-    while (granules.count) {
-        size_t index = granules.first & (SHADOW - 1);
-        size_t run = SHADOW - index < granules.count ? SHADOW - index : granules.count;
-        marked |= mark_run(table->shadow + index, run, value);
-        granules.first += run;
-        granules.count -= run;
-    }
-    return marked;
+    uint64_t scattered = (granule >> WINDOW_BITS) * UINT64_C(0x9e3779b97f4a7c15) >> 58;
+    return (size_t)scattered << WINDOW_BITS | (granule & (WINDOW - 1));
 }
 
 static int mark_block(struct block_table *table, const struct block *block, uint64_t value)
 {
-    /* most blocks fit into one word of the table */
+    uint64_t last = block->address + (block->size ? block->size - 1 : 0);
     size_t first = block->address >> GRANULE_BITS;
-    size_t count = ((block->address + block->size - 1) >> GRANULE_BITS) - first + 1;
-    size_t index = first & (SHADOW - 1);
-    if (block->size - 1 < 64 && count <= 8 && index + count <= SHADOW)
-        return mark_word(table->shadow + index, count, value);
-    struct granules granules[2];
-    cover(block, granules);
-    int marked = mark(table, granules[0], value);
-    return block->size > WHOLE ? marked | mark(table, granules[1], value) : marked;
+    size_t count = (last >> GRANULE_BITS) - first + 1;
+    int marked = 0;
+    while (count) {
+        size_t room = WINDOW - (first & (WINDOW - 1));
+        size_t run = room < count ? room : count;
+        marked |= mark_run(table->shadow + place(first), run, value);
+        first += run;
+        count -= run;
+    }
+    return marked;
 }
 
 int block_table_open(struct block_table *table, uint32_t capacity)
@@ -91,10 +83,10 @@ int block_table_open(struct block_table *table, uint32_t capacity)
 void block_table_reset(struct block_table *table)
 {
     for (uint32_t i = 0; i < table->used; i++)
-        if (table->blocks[i].state == BLOCK_LIVE)
+        if (table->blocks[i].state == BLOCK_LIVE && !is_large(&table->blocks[i]))
             mark_block(table, &table->blocks[i], 0);
     memset(table->blocks, 0, table->used * sizeof *table->blocks);
-    table->used = table->live = table->granted = 0;
+    table->used = table->live = table->granted = table->large = 0;
 }
 
 void block_table_close(struct block_table *table)
@@ -103,12 +95,27 @@ void block_table_close(struct block_table *table)
     munmap(table->shadow, SHADOW + 8);
 }
 
+/* Whether the block shares a byte with a live one; `large_only` spares looking at the others. */
+static int meets(const struct block_table *table, const struct block *block, int large_only)
+{
+    for (uint32_t i = 0; i < table->used; i++) {
+        const struct block *other = &table->blocks[i];
+        if (other->state == BLOCK_LIVE && other != block && (!large_only || is_large(other))
+            && share_a_byte(block, other))
+            return 1;
+    }
+    return 0;
+}
+
 int block_table_add(struct block_table *table, struct block *block)
 {
+    int large = is_large(block);
+    int met = large || table->large ? meets(table, block, !large) : 0;
     block->state = BLOCK_LIVE;
     table->live++;
     table->granted++;
-    return mark_block(table, block, MARKED);
+    table->large += (uint32_t)large;
+    return large ? met : met | mark_block(table, block, MARKED);
 }
 
 void block_table_remove(struct block_table *table, struct block *block, enum block_state state)
@@ -116,5 +123,8 @@ void block_table_remove(struct block_table *table, struct block *block, enum blo
     block->state = state;
     block->freed_at = table->granted;
     table->live--;
-    mark_block(table, block, 0);
+    if (is_large(block))
+        table->large--;
+    else
+        mark_block(table, block, 0);
 }

@@ -23,6 +23,7 @@ struct block_table {
     uint32_t used;    /* names below this one have been touched in this run */
     uint32_t live;
     uint32_t granted; /* blocks granted in this run */
+    uint32_t large;   /* live blocks that are too large for the shadow */
     uint8_t *shadow;  /* one byte a granule, addresses folded: not 0 if a live block covers it */
 };
 
@@ -30,7 +31,7 @@ int block_table_open(struct block_table *table, uint32_t capacity);
 void block_table_reset(struct block_table *table);
 void block_table_close(struct block_table *table);
 
-/* Marks the block live; returns whether it may share a granule with a live one. */
+/* Marks the block live; returns whether it may share a byte with a live one.  Never misses. */
 int block_table_add(struct block_table *table, struct block *block);
 
 void block_table_remove(struct block_table *table, struct block *block, enum block_state state);

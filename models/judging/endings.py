@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 
 from models.heap import Block
-from models.judging.case import NO_PAGES, Case, answer, is_null
+from models.judging.case import NO_PAGES, RETURNED, Case, answer, is_null
 from models.judging.grants import place_charges
 from models.observation import Observation, Outcome, Stage
 from models.trace import Kind, Op
@@ -41,16 +41,23 @@ def judge_ending(case: Case) -> None:
     told = _ending_text(case)
     if run.stage is Stage.INIT:
         case.charge(0, (rule, f"init {told}"))
-    elif run.stage is Stage.CALL and run.done < len(case.trace.ops):
+    elif run.stage is Stage.CALL:
         _judge_call(case, rule, told)
     else:
         _judge_touch(case, rule, told)
 
 
 def _judge_call(case: Case, rule: str, told: str) -> None:
-    """The subject's function did not come back."""
+    """One of the subject's functions did not come back."""
     index = case.run.done
+    if index >= len(case.trace.ops):
+        _judge_predicate(case, rule, told)
+        return
     op, seen = case.trace.ops[index], _observation(case, index)
+    # free_all calls the subject many times: it returned from one of them, that is all.
+    if seen.flags & RETURNED and op.kind is not Kind.FREE_ALL:
+        _judge_predicate(case, rule, told)
+        return
     charges = [(rule, told)]
     if op.kind in _MISUSES:
         promised = case.contract.detects.get(op.kind.name.lower())
@@ -63,6 +70,20 @@ def _judge_call(case: Case, rule: str, told: str) -> None:
     if seen.flags & NO_PAGES:
         charges.insert(0, ("oom", f"{told} after pages were refused"))
     case.charge(index, *charges, blocks=_operand(op))
+
+
+def _judge_predicate(case: Case, rule: str, told: str) -> None:
+    """The call under way was none that the trace asks for.
+
+    With known memory that is the validity predicate: its crash tells of an invalid heap, its time
+    of nothing, since it may walk the whole heap after each operation.  With unknown memory it may
+    be the last free of what is live.
+    """
+    if case.run.outcome is Outcome.HANG:
+        return
+    told = f"{told} outside the operations, in the validity predicate or a last free"
+    charges = [("tiling", told)] if case.run.memory_known else []
+    case.charge(case.run.done, *charges, (rule, told))
 
 
 def _blames_null(case: Case, op: Op) -> bool:
@@ -81,9 +102,14 @@ def _judge_touch(case: Case, rule: str, told: str) -> None:
     if index < len(case.trace.ops):
         op, seen = case.trace.ops[index], _observation(case, index)
         block = case.heap.live.get(op.name)
-        if block and answer(op, seen) and _may_hold(block, run.fault):
-            charges = place_charges(case, op, seen, block, "cannot be accessed")
-            case.charge(index, *charges, (rule, told), blocks=(block.name,))
+        if block and answer(op, seen):
+            charges = [(rule, told)]
+            if _may_hold(block, run.fault):
+                charges = [*place_charges(case, op, seen, block, "cannot be accessed"), *charges]
+            elif seen.flags & NO_PAGES:
+                # usable_size was asked first, and looked for a header in front of the block.
+                charges.insert(0, ("oom", f"{told}, the block given after refused pages is none"))
+            case.charge(index, *charges, blocks=(block.name,))
             return
     block = case.heap.at(run.fault) if run.fault else None
     if block is None:

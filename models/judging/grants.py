@@ -34,6 +34,8 @@ def place_charges(
     """What a block that is not wholly in memory may be called, the most telling name first."""
     charges = []
     told = f"{case.describe(block)} {trouble}"
+    if block.span > block.size:
+        told = f"{told} (with its usable size, {block.span} bytes)"
     if seen.flags & NO_PAGES:
         charges.append(("oom", f"{told}, and pages were refused during the request"))
     reason = _why_impossible(case, op, block) or _why_too_large(case, seen, block)
