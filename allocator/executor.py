@@ -18,11 +18,9 @@ from allocator.subject import Subject, SubjectError
 from models.observation import Observation, Outcome, Run, Seen
 from models.trace import Op, Trace
 
-CPU_LIMIT_MS = 200
-# The validity predicate walks the whole heap: called after each operation, it needs time of its own.
-_CHECK_EACH_FACTOR = 10
+CPU_LIMIT_MS = 50
 _CAPACITY = 1 << 14
-# A child that says nothing for this long beyond its CPU limit waits for something: it hangs.
+# A child that does nothing new for this long, beyond its CPU time limit, waits for something.
 _SILENCE_SECONDS = 5.0
 
 
@@ -51,11 +49,10 @@ class Executor:
         """Runs a whole trace from a restored subject.
 
         `check`: the subject's validity predicate is called "none" (never), at the "end", after
-        "each" operation.  The CPU limit is for the whole trace.
+        "each" operation.  The CPU time limit is for one call of the subject.
         """
         self._make_room(capacity_for(trace))
-        limit = cpu_limit_ms * (_CHECK_EACH_FACTOR if check == "each" else 1)
-        self.region.write_trace(trace, check, limit)
+        self.region.write_trace(trace, check, cpu_limit_ms)
         self._call(sandbox.RUN)
         return self.last_run()
 
@@ -206,17 +203,13 @@ class Sandboxed(Executor):
             self.region.restore(saved)
         self._death: ChildDied | None = None
         try:
-            return self._child.ask(command, self._patience(command, operands), **operands)  # type: ignore[arg-type]
+            patience = _SILENCE_SECONDS + self.region.cpu_limit_ms / 1000
+            return self._child.ask(command, patience, self.region.progress, **operands)  # type: ignore[arg-type]
         except ChildDied as death:
             self._death = death
             self._child.close()
             self._child = None
             return 0
-
-    def _patience(self, command: int, operands: dict[str, object]) -> float:
-        if command == sandbox.SEARCH:
-            return _SILENCE_SECONDS + 0.05 * int(operands["count"])  # type: ignore[call-overload]
-        return _SILENCE_SECONDS + self.region.cpu_limit_ms / 1000
 
     def last_run(self) -> Run:
         """What the last trace showed; a child's death becomes the outcome of its run."""

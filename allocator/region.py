@@ -34,7 +34,8 @@ CHECKS = {"none": 0, "end": 1, "each": 2}
 _MALLOC_ZERO = {"any": 0, "null": 1, "unique": 2}
 _REALLOC_ZERO = {"never": 0, "free": 1, "unique": 2, "keep": 3}
 _OP_COUNT, _STORE_SIZE = struct.Struct("<II"), struct.Struct("<QQ")
-_OP_COUNT_AT, _STORE_AT, _DONE_AT = 8, 16, 32
+_RUNS = struct.Struct("<Q")
+_OP_COUNT_AT, _STORE_AT, _DONE_AT, _RUNS_AT = 8, 16, 32, 96
 
 
 def pack_config(contract: Contract, memory_known: bool) -> bytes:
@@ -111,6 +112,10 @@ class Region:
         """The limit of the run, in milliseconds of CPU time."""
         return int(_STORE_SIZE.unpack_from(self.memory, _STORE_AT)[1])
 
+    def progress(self) -> tuple[int, int]:
+        """Runs begun and operations finished: changes while the executor gets on."""
+        return int(_RUNS.unpack_from(self.memory, _RUNS_AT)[0]), self.done
+
     @property
     def done(self) -> int:
         """Operations finished so far."""
@@ -148,7 +153,7 @@ class Region:
         (
             _version, _capacity, count, _switches, _store, _limit, done, stage, outcome, signal,
             fault, exit_status, damage_count, suspicious, known, store_base, arena_base,
-            arena_size, invariant,
+            arena_size, _runs, invariant,
         ) = HEADER.unpack_from(self.memory, 0)  # fmt: skip
         seen = min(count, done + (outcome != Outcome.FINISHED))
         raw = self.memory[self._observations_at : self._observations_at + seen * OBSERVATION.size]

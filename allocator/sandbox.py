@@ -10,7 +10,9 @@ import os
 import select
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from allocator import build
 
@@ -53,7 +55,9 @@ class Child:
             os.close(command_read)
             os.close(reply_write)
         try:
-            ready = self._read_reply(_START_SECONDS)
+            if not self._replies_within(_START_SECONDS):
+                self._kill()
+            ready = self._read_reply()
         except ChildDied:
             self.close()
             raise
@@ -61,19 +65,31 @@ class Child:
             self.close()
             raise ChildRefused
 
-    def ask(self, kind: int, seconds: float, *, length: int = 0, seed: int = 0, count: int = 0,
-            limits: bytes = b"") -> int:  # fmt: skip
-        """Sends a command and waits; ChildDied when no reply comes within `seconds`."""
+    def ask(self, kind: int, seconds: float, progress: Callable[[], object], *, length: int = 0,
+            seed: int = 0, count: int = 0, limits: bytes = b"") -> int:  # fmt: skip
+        """Sends a command and waits for the reply, for as long as `progress` changes.
+
+        ChildDied when the child ends, or is killed because nothing changed for `seconds`.
+        """
         with contextlib.suppress(BrokenPipeError):
             os.write(self._commands, _COMMAND.pack(kind, length, seed, count, limits))
-        return self._read_reply(seconds)
+        before = progress()
+        while not self._replies_within(seconds):
+            now = progress()
+            if now == before:
+                self._kill()
+            before = now
+        return self._read_reply()
 
-    def _read_reply(self, seconds: float) -> int:
-        ready, _, _ = select.select([self._replies], [], [], seconds)
-        if not ready:
-            self._process.kill()
-            self._process.wait()
-            raise ChildDied(None)
+    def _replies_within(self, seconds: float) -> bool:
+        return bool(select.select([self._replies], [], [], seconds)[0])
+
+    def _kill(self) -> NoReturn:
+        self._process.kill()
+        self._process.wait()
+        raise ChildDied(None)
+
+    def _read_reply(self) -> int:
         raw = os.read(self._replies, _REPLY.size)
         if len(raw) < _REPLY.size:
             raise ChildDied(self._process.wait())

@@ -17,7 +17,7 @@ from allocator.subject import Subject, SubjectError
 from fuzz import findings, guided
 from fuzz.bench import Bench, rules_on
 from fuzz.guided import Death, Guided
-from fuzz.job import Job, Survey, Suspect
+from fuzz.job import SEARCH_CPU_MS, Job, Survey, Suspect
 from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, Limits, limits_of, probe_edges
 from fuzz.native import decode, decoder_library, mutator_library
 from fuzz.results import Result
@@ -31,7 +31,9 @@ TRACES = Path(__file__).resolve().parent.parent / "tests" / "traces"
 LENGTHS = (64, 256, 1024)  # operations a program
 CHUNK = 1000
 CHUNK_SECONDS = 0.2
-KNOWN_LIMIT = 300  # suspects in one phase that show nothing but rules found already
+KNOWN_LIMIT = 200  # suspects that show nothing but rules found already, where runs are counted
+HANG_BUDGET = 60  # executions to shrink a hang, each of which takes its whole time limit
+SLOW_LIMIT = 5  # programs that are slow and do not hang, before slowness is left alone
 JUDGING_SHARE = 0.3
 DENSE_SHARE, CYCLES_SHARE = 0.35, 0.15
 CYCLE_OPERATIONS = 24
@@ -39,7 +41,10 @@ CYCLE_OPERATIONS = 24
 
 @dataclass(frozen=True)
 class Options:
-    """How a campaign is run; seconds and runs are budgets for one subject, 0 for none."""
+    """How a campaign is run; seconds and runs are budgets for one subject, 0 for none.
+
+    A campaign ends with so many `findings`: one bug that corrupts the heap shows in many ways.
+    """
 
     seconds: float = 0
     runs: int = 0
@@ -50,6 +55,7 @@ class Options:
     states: bool = True
     dense: bool = True
     guided: bool = True
+    findings: int = 4
     rules: frozenset[str] = ALL
     saved: Path = TRACES
 
@@ -67,7 +73,7 @@ class Campaign:
         self.result = Result(self.spec)
         self._policy = Policy()
         self._found: set[str] = set()
-        self._known = 0
+        self._known = self._slow = 0
 
     def run(self) -> Result:
         """Runs all phases; what goes wrong is the result's error, but for KeyboardInterrupt."""
@@ -104,8 +110,13 @@ class Campaign:
             if self.options.dense:
                 self._dense(1 - CYCLES_SHARE if not searched else DENSE_SHARE)
             self._cycles()
-            if searched:
+            if searched and not self._enough:
                 self._guided(subject)
+
+    @property
+    def _enough(self) -> bool:
+        known = self.options.runs and self._known > KNOWN_LIMIT
+        return bool(known) or len(self.result.reports) >= self.options.findings
 
     # ---- the word on a trace ----
 
@@ -128,10 +139,9 @@ class Campaign:
 
     def _check(self, trace: Trace, rule: str) -> None:
         self.tell(f"{rule}: confirming and shrinking a trace of {len(trace)} operations")
-        finding = self._bench.check(trace)
+        finding = self._bench.check(trace, HANG_BUDGET if rule == "hang" else None)
         if finding is None:
-            self.result.notes.append(f"{rule} was seen once and not again: no finding")
-            self._found.add(rule)
+            self._note_vanished(rule)
             return
         self.result.executions += finding.executions
         if finding.rule not in self._found:
@@ -140,6 +150,14 @@ class Campaign:
             )
             self.result.reports.append(report)
         self._found |= {rule, finding.rule}
+
+    def _note_vanished(self, rule: str) -> None:
+        """A suspect that was clean when it was run again: a slow one, or a strange one."""
+        self._slow += rule == "hang"
+        if rule != "hang":
+            self.result.vanished.append(rule)
+        if rule != "hang" or self._slow == SLOW_LIMIT:
+            self._found.add(rule)
 
     # ---- phases ----
 
@@ -154,10 +172,10 @@ class Campaign:
     def _dense(self, share: float) -> None:
         """Random programs, most of them dense, in chunks that one call runs."""
         budget = _Budget(self.options, share)
-        judging, chunk, self._known = 0.0, CHUNK if self.options.runs else 20, 0
+        judging, chunk = 0.0, CHUNK if self.options.runs else 20
         for turn in count():
             now = budget.cut(chunk)
-            if not now or self._known > KNOWN_LIMIT:
+            if not now or self._enough:
                 return
             started = time.monotonic()
             self._search(turn, now)
@@ -177,8 +195,10 @@ class Campaign:
         limits = self._limits if turn % 4 == 3 else self._limits.dense()
         seed = self.options.seed * 1_000_000_007 + turn * 2 * CHUNK
         done = 0
-        while done < chunk and self._known <= KNOWN_LIMIT:
-            ran = executor.search(seed + done, chunk - done, length, limits.pack())
+        while done < chunk and not self._enough:
+            ran = executor.search(
+                seed + done, chunk - done, length, limits.pack(), cpu_limit_ms=SEARCH_CPU_MS
+            )
             run = executor.last_run()
             if run.suspicious:
                 self._consider(executor.last_trace(), run)
@@ -193,13 +213,15 @@ class Campaign:
     def _cycles(self) -> None:
         """The rules that need many operations, on traces made for them."""
         budget = _Budget(self.options, CYCLES_SHARE)
-        rounds = max(1, self.options.runs // 4000) if self.options.runs else 10_000
+        rounds = max(1, self.options.runs // 500) if self.options.runs else 10_000
         length = program_bytes(CYCLE_OPERATIONS)
         for turn in range(rounds):
             seed = self.options.seed * 1_000_000_007 - 1 - turn
             self._bench.executor.search(seed, 1, length, self._limits.dense().pack())
             self.tell(f"cycles and refusals: {self.result.executions:,} executions")
             for trace in dedicated(self._bench.executor.last_trace(), self._bench.subject):
+                if self._enough:
+                    return
                 self._sample(trace)
                 self.result.ops += len(trace)
                 if budget.seconds and not budget.cut(1):
@@ -230,6 +252,8 @@ class Campaign:
                 self._reconsider(from_text(message.trace))
             else:
                 self._after_death(message)
+            if self._enough:
+                break
         self._count_guided(before, search)
         for message in guided.survey(job, self._folder() / "survey.log"):
             if isinstance(message, Survey):
@@ -261,6 +285,7 @@ class Campaign:
             seed=options.seed,
             states=options.states,
             rules=options.rules,
+            known_limit=KNOWN_LIMIT if options.runs else 0,
         )
 
     def _reconsider(self, trace: Trace) -> None:

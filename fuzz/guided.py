@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allocator.subject import SubjectError
-from fuzz.job import Job, Survey, Suspect, from_line
+from fuzz.job import ENOUGH, Job, Survey, Suspect, from_line
 from fuzz.journal import read_journal
 from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES
 
@@ -84,7 +84,7 @@ class Guided:
             with _Worker("search", job, self._log) as worker:
                 yield from self._watch(worker, started)
                 status = worker.status
-            if not status and self._finished():
+            if status == ENOUGH or (not status and self._finished()):
                 return
             yield Death(read_journal(job.journal).program, status)
             self._note_progress()
@@ -143,7 +143,7 @@ class Guided:
 
     def _finished(self) -> bool:
         """The worker came to its own end."""
-        return self._job.stop_at_first or bool(re.search(r"^Done \d+ runs", self._log_text(), re.M))
+        return bool(re.search(r"^Done \d+ runs", self._log_text(), re.M))
 
     def _log_text(self) -> str:
         try:

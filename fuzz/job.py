@@ -12,13 +12,16 @@ from models.rules import ALL
 
 MAX_PROGRAM = 2048
 STATE_COUNTERS = 1 << 14
+ENOUGH = 3  # exit status of a worker that has found what it can
+SEARCH_CPU_MS = 50  # a program that takes longer is suspicious; the judge gives it more
 
 
 @dataclass(frozen=True)
 class Job:
     """A search to be done by a worker.
 
-    runs and seconds are budgets, 0 for none; `offset` continues the count of a worker before.
+    runs and seconds are budgets, 0 for none; `known_limit` ends the search after so many
+    suspects that show what was told already, 0 for never.
     """
 
     subject: Subject
@@ -33,6 +36,7 @@ class Job:
     max_program: int = MAX_PROGRAM
     states: bool = True
     stop_at_first: bool = False
+    known_limit: int = 0
     rules: frozenset[str] = ALL
 
 

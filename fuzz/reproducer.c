@@ -11,18 +11,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-static struct {
-    unsigned char *start;
-    size_t size, broken_to, granted, mapped;
-    unsigned long requests, denied; /* the request with the number `denied` is refused */
-    int deny_all;
-} world = { .size = REPRODUCER_STORE };
+/* no access | the break's memory | no access | mapped pages, from the end down | no access */
+enum { MARGIN = 65536, CANARY = 64, FOREIGNERS = 64 };
+#define STORE_PAGES (REPRODUCER_STORE + 65535 & ~(size_t)65535)
 
-enum { MARGIN = 65536 };
-static _Alignas(65536) unsigned char world_bytes[MARGIN + REPRODUCER_STORE * 2 + MARGIN];
+static struct {
+    unsigned char *start, *end;
+    size_t broken_to, granted, mapped;
+    unsigned long requests, denied; /* the request with the number `denied` is refused */
+    int deny_all, denied_ever, finished;
+    struct {
+        unsigned char *at;
+        size_t size;
+    } foreign[FOREIGNERS];
+    int foreigners;
+} world;
 
 #ifdef REPRODUCER_ARENA
 static _Alignas(65536) unsigned char arena[REPRODUCER_ARENA];
@@ -57,12 +64,29 @@ __attribute__((format(printf, 2, 3), noreturn)) static void violated(const char 
     _exit(1);
 }
 
+static int is_rule(const char *rule)
+{
+    return strcmp(rule, REPRODUCER_RULE) == 0;
+}
+
+/* Where an ending is only the way in which another rule is broken. */
+static const char *rule_of_ending(const char *ending)
+{
+    return is_rule("oom") || is_rule("null") || is_rule("bounds") ? REPRODUCER_RULE : ending;
+}
+
 static void on_signal(int number)
 {
     if (number == SIGABRT && expect_abort)
         _exit(write(1, "not reproduced: the misuse was detected\n", 40) < 0);
-    violated(number == SIGABRT ? "abort" : number == SIGALRM ? "hang" : "crash",
-             "signal %d", number);
+    const char *ending = number == SIGABRT ? "abort" : number == SIGALRM ? "hang" : "crash";
+    violated(rule_of_ending(ending), "signal %d", number);
+}
+
+static void on_exit_called(void)
+{
+    if (!world.finished)
+        violated(rule_of_ending("exit"), "exit was called");
 }
 
 /* ---- pages ---- */
@@ -70,13 +94,39 @@ static void on_signal(int number)
 static int refused(size_t size)
 {
     world.requests++;
-    return world.deny_all || world.requests == world.denied || size > world.size - world.granted;
+    return world.deny_all || world.requests == world.denied || size > REPRODUCER_STORE - world.granted;
 }
 
 static void deny(unsigned long turn)
 {
     world.deny_all = turn == (unsigned long)-1;
+    world.denied_ever |= turn != 0;
     world.denied = turn && !world.deny_all ? world.requests + turn : 0;
+}
+
+/* A few bytes above the break are watched, like those of somebody else below it. */
+static void check_canaries(void)
+{
+    for (size_t i = 0; i < CANARY && world.broken_to + i < STORE_PAGES; i++)
+        if (is_rule("bounds") && world.start[world.broken_to + i] != 0xc5)
+            violated("bounds", "a byte above the break was written");
+    for (int i = 0; i < world.foreigners; i++)
+        for (size_t at = 0; at < world.foreign[i].size; at++)
+            if (is_rule("bounds") && world.foreign[i].at[at] != 0xf0)
+                violated("bounds", "a byte was written that is somebody else's");
+}
+
+static void move_break(size_t to)
+{
+    check_canaries();
+    unsigned char *from = world.start + world.broken_to;
+    size_t above = STORE_PAGES - to < CANARY ? STORE_PAGES - to : CANARY;
+    if (to > world.broken_to)
+        memset(from, 0, to - world.broken_to < CANARY ? to - world.broken_to : CANARY);
+    else
+        memset(world.start + to, 0, world.broken_to - to);
+    world.broken_to = to;
+    memset(world.start + to, 0xc5, above);
 }
 
 void *sbrk(intptr_t increment)
@@ -84,28 +134,38 @@ void *sbrk(intptr_t increment)
     void *old = world.start + world.broken_to;
     if (increment < 0 && (size_t)-increment > world.broken_to)
         return (void *)-1;
-    if (increment > 0 && refused((size_t)increment)) {
+    if (increment > 0
+        && (refused((size_t)increment) || (size_t)increment > STORE_PAGES - world.broken_to)) {
         errno = ENOMEM;
         return (void *)-1;
     }
-    world.broken_to += (size_t)increment;
+    move_break(world.broken_to + (size_t)increment);
     world.granted += (size_t)increment;
-    if (increment < 0)
-        memset(world.start + world.broken_to, 0, (size_t)-increment);
     return old;
+}
+
+static void foreign(size_t size)
+{
+    unsigned char *at = world.start + world.broken_to;
+    if (!size || size > STORE_PAGES - world.broken_to || world.foreigners == FOREIGNERS)
+        return;
+    move_break(world.broken_to + size);
+    memset(at, 0xf0, size);
+    world.foreign[world.foreigners].at = at;
+    world.foreign[world.foreigners++].size = size;
 }
 
 void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {
     (void)address, (void)protection, (void)flags, (void)file, (void)offset;
     size = (size + 4095) & ~(size_t)4095;
-    if (refused(size) || size > REPRODUCER_STORE - world.mapped) {
+    if (refused(size) || size > STORE_PAGES - world.mapped) {
         errno = ENOMEM;
         return MAP_FAILED;
     }
     world.mapped += size; /* from the upper end down; never given again */
     world.granted += size;
-    return world_bytes + sizeof world_bytes - world.mapped;
+    return world.end - world.mapped;
 }
 
 int munmap(void *address, size_t size)
@@ -161,15 +221,13 @@ static void check(int name)
         verify("content", name, name, blocks[name].usable);
 }
 
-static int is_rule(const char *rule)
-{
-    return strcmp(rule, REPRODUCER_RULE) == 0;
-}
-
 /* Inside what the subject was given; its own static data is not known here. */
 static int is_inside(const unsigned char *at, size_t size)
 {
-    const unsigned char *end = world_bytes + sizeof world_bytes;
+    const unsigned char *end = world.end;
+    for (int i = 0; i < world.foreigners; i++)
+        if (at < world.foreign[i].at + world.foreign[i].size && world.foreign[i].at < at + size)
+            return 0;
     if (at >= world.start && at <= world.start + world.broken_to)
         return size <= (size_t)(world.start + world.broken_to - at);
     if (at >= end - world.mapped && at <= end)
@@ -211,10 +269,26 @@ static void take_in(int name, void *address, size_t size, size_t alignment)
     cycles.capacity[cycles.count] += size;
 }
 
+/* A heap without a live block must give again what an empty heap gave before. */
+static void note_recovery(const void *address, size_t size)
+{
+    static size_t largest;
+    for (int name = 0; name < REPRODUCER_NAMES; name++)
+        if (blocks[name].live)
+            return;
+    if (address && size > largest)
+        largest = size;
+    if (!address && size && size <= largest && !world.deny_all && !world.denied
+        && (is_rule("reclaim") || (is_rule("oom") && world.denied_ever)))
+        violated(REPRODUCER_RULE, "%zu bytes failed with nothing live, %zu were granted before",
+                 size, largest);
+}
+
 static void granted(int name, void *address, size_t size, size_t alignment)
 {
     if (!size && REPRODUCER_ZERO && (REPRODUCER_ZERO > 0) == !address)
         violated("zero_size", "a request of 0 bytes gave %p", address);
+    note_recovery(address, size);
     if (!address)
         return;
     take_in(name, address, size, alignment);
@@ -252,7 +326,7 @@ static void resized(int name, int old, void *address, size_t size, size_t alignm
 
 static void invariant(void)
 {
-#ifdef REPRODUCER_CHECK
+#ifdef REPRODUCER_CHECK /* where the rule is one that the predicate speaks of */
     const char *broken = REPRODUCER_CHECK();
     if (broken)
         violated(broken, "the allocator's own validity predicate objects");
@@ -268,7 +342,15 @@ static void open_world(void)
     sigaltstack(&own, NULL);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         sigaction(signals[i], &action, NULL);
-    world.start = world_bytes + MARGIN;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    size_t whole = 3 * (size_t)MARGIN + 2 * STORE_PAGES;
+    unsigned char *base = (unsigned char *)syscall(SYS_mmap, NULL, whole, PROT_NONE, flags, -1, 0);
+    world.start = base + MARGIN;
+    world.end = base + whole - MARGIN;
+    mprotect(world.start, STORE_PAGES, PROT_READ | PROT_WRITE);
+    mprotect(world.end - STORE_PAGES, STORE_PAGES, PROT_READ | PROT_WRITE);
+    memset(world.start, 0xc5, CANARY);
+    atexit(on_exit_called);
     alarm(10);
 }
 
@@ -297,12 +379,8 @@ static int close_world(void)
     step++;
     for (int name = 0; name < REPRODUCER_NAMES; name++)
         check(name);
-    for (const unsigned char *at = world_bytes; is_rule("bounds") && at < world.start; at++)
-        if (*at)
-            violated("bounds", "a byte below the break's start was written");
-    for (size_t i = 0; is_rule("bounds") && i < 4096; i++)
-        if (world.start[world.broken_to + i])
-            violated("bounds", "a byte above the break was written");
+    check_canaries();
     compare_cycles();
+    world.finished = 1;
     return write(1, "not reproduced\n", 15) < 0;
 }

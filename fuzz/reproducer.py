@@ -14,6 +14,7 @@ from allocator.subject import Subject
 from models.check import Finding
 from models.contract import Contract
 from models.observation import Seen
+from models.rules import RULES, WHITE_BOX
 from models.trace import NIL, Kind, Op
 
 CHECKS = Path(__file__).resolve().parent / "reproducer.c"
@@ -74,7 +75,7 @@ def _settings(finding: Finding, subject: Subject, calls: str) -> str:
         settings["ARENA"] = contract.arena
     if "usable_size" in subject.has:
         settings["USABLE"] = "allocheck_usable_size"
-    if "check" in subject.has and finding.verdict.violation:
+    if "check" in subject.has and RULES[finding.rule].layer == WHITE_BOX:
         settings["CHECK"] = "allocheck_check"
     return "\n".join(f"#define REPRODUCER_{key} {value}" for key, value in settings.items())
 
@@ -167,7 +168,7 @@ def _deny(op: Op, _contract: Contract) -> Iterator[str]:
 
 
 def _foreign(op: Op, _contract: Contract) -> Iterator[str]:
-    yield f"world.broken_to += {_number(op.first)};"
+    yield f"foreign({_number(op.first)});"
 
 
 def _misuse(op: Op, _contract: Contract) -> Iterator[str]:

@@ -26,7 +26,11 @@ class Report:
 
 @dataclass
 class Result:
-    """What is known of one subject so far; `edges` is None where there are none to count."""
+    """What is known of one subject so far.
+
+    `edges` is None where there are none to count; `vanished` names rules that were broken once
+    and not again when the same trace was run once more.
+    """
 
     name: str
     error: str | None = None
@@ -39,6 +43,7 @@ class Result:
     rules_on: tuple[str, ...] = ()
     reports: list[Report] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -47,11 +52,12 @@ class Result:
             return VIOLATION
         if self.error is not None:
             return ERROR
-        return UNSTABLE if self.reports else OK
+        return UNSTABLE if self.reports or self.vanished else OK
 
     def line(self) -> str:
         """The subject in one line."""
-        found = ", ".join(sorted({report.finding.rule for report in self.reports}))
+        rules = {report.finding.rule for report in self.reports} | set(self.vanished)
+        found = ", ".join(sorted(rules))
         told = {OK: "ok", ERROR: f"error: {self.error}"}.get(self.verdict)
         told = told or f"{self.verdict}: {found}"
         counts = [f"{self.executions:,} executions", f"{self.ops:,} operations"]

@@ -70,6 +70,9 @@ def parser() -> Parser:
     it.add_argument("--out", type=Path, default=Path("out/fuzz"), help="default: %(default)s")
     it.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     it.add_argument("--replay", type=Path, metavar="FILE", help="run a .trace or .rep file instead")
+    it.add_argument(
+        "--findings", type=_positive(int), default=4, help="stop after so many (default: 4)"
+    )
     it.add_argument("--prefix", help="how the functions of a .c or .so start")
     it.add_argument("--no-edges", action="store_true", help="build without C coverage")
     it.add_argument("--no-states", action="store_true", help="no heap-state counters")
@@ -98,6 +101,7 @@ def options_of(words: argparse.Namespace, seed: int, subjects: int) -> Options:
         seed=seed,
         out=words.out,
         prefix=words.prefix,
+        findings=words.findings,
         edges=not words.no_edges,
         states=not words.no_states,
         dense=not words.no_dense,
@@ -143,7 +147,7 @@ class Session:
         print(result.line(), flush=True)
 
 
-def _teller(status: Status, spec: str):  # noqa: ANN202 - a function of one text
+def _teller(status: Status, spec: str):
     return lambda text: status.update(f"{spec}: {text}")
 
 

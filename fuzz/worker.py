@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
 
 from allocator import binding  # noqa: E402 - after the path
-from allocator.executor import CPU_LIMIT_MS, InProcess  # noqa: E402
-from fuzz.job import STATE_COUNTERS, Job, Survey, Suspect, to_line  # noqa: E402
+from allocator.executor import InProcess  # noqa: E402
+from fuzz.job import ENOUGH, SEARCH_CPU_MS, STATE_COUNTERS, Job, Survey, Suspect, to_line  # noqa: E402
 from fuzz.journal import Journal  # noqa: E402
 from models.judge import CannotJudge, judge  # noqa: E402
 from models.trace import to_text  # noqa: E402
 
 SAMPLED = 4096  # one in so many programs is judged without being suspicious
+
 JUDGED_EACH = 3  # traces told for one rule, before only shorter ones are
 JUDGING_SHARE = 0.3  # of the time, at most
 RUN_CAPACITY = 1 << 10
@@ -40,6 +41,7 @@ class Search:
         self._told: dict[str, list[int]] = {}
         self._started = time.monotonic()
         self._judging = 0.0
+        self._known = 0
 
     def one_input(self, data: bytes) -> None:
         """Runs one program."""
@@ -63,13 +65,18 @@ class Search:
         finally:
             self._judging += time.monotonic() - now
         lengths = self._told.setdefault(verdict.rule, [])
-        if verdict.ok or (len(lengths) >= JUDGED_EACH and len(trace) >= 0.8 * min(lengths)):
+        if verdict.ok:
+            return
+        if len(lengths) >= JUDGED_EACH and len(trace) >= 0.8 * min(lengths):
+            self._known += 1
+            if self._known == self._job.known_limit:
+                os._exit(ENOUGH)
             return
         lengths.append(len(trace))
         suspect = Suspect(verdict.rule, to_text(trace), self._journal.executions)
         os.write(self._messages, to_line(suspect))
         if self._job.stop_at_first:
-            os._exit(0)
+            os._exit(ENOUGH)
 
 
 def atheris_core() -> Path:
@@ -97,7 +104,7 @@ def open_subject(job: Job) -> InProcess:
     """The subject, ready to run bytes."""
     executor = InProcess(job.subject, job.decoder, RUN_CAPACITY)
     executor.set_limits(job.limits)
-    executor.region.write_request(0, 0, "end", CPU_LIMIT_MS)
+    executor.region.write_request(0, 0, "end", SEARCH_CPU_MS)
     return executor
 
 

@@ -17,7 +17,7 @@ from models.shrink import BUDGET, shrink
 from models.trace import Trace
 from models.verdict import Verdict
 
-CPU_LIMIT_MS = 200
+CPU_LIMIT_MS = 50
 CONFIRM_FACTOR = 10
 _FRESH_SHARE = 8
 
@@ -79,7 +79,7 @@ def check(
     if verdict.violation is None:
         return None
     hung = _hung(verdict, run)
-    confirmed, fresh_run = bench.fresh(trace, patient=hung)
+    confirmed, fresh_run = bench.confirm(trace, verdict, run)
     if hung and confirmed.ok:
         return None
     # A hang that only hid what comes later makes way for it.
@@ -139,6 +139,17 @@ class _Bench:
             return self.fresh(trace, patient=True)
         return self._look(run, trace), run
 
+    def confirm(self, trace: Trace, verdict: Verdict, run: Run) -> tuple[Verdict, Run]:
+        """The verdict in a fresh process; the one at hand where the same operation hangs there.
+
+        A process that is ended from outside cannot tell all that it saw.
+        """
+        hung = _hung(verdict, run)
+        fresh, fresh_run = self.fresh(trace, patient=hung)
+        if hung and fresh_run.outcome is Outcome.HANG and fresh_run.done == run.done:
+            return verdict, run
+        return fresh, fresh_run
+
     def shrink(
         self, trace: Trace, verdict: Verdict, run: Run, budget: int
     ) -> tuple[Trace, Verdict, Run]:
@@ -149,10 +160,15 @@ class _Bench:
         tries = ((self._execute, budget), (self._execute_fresh, budget // _FRESH_SHARE))
         for execute, share in tries:
             small = shrink(trace, lambda one, by=execute: self._breaks(one, rule, by, limit), share)
-            last, last_run = self.fresh(small, patient=hangs)
+            last, last_run = self._last(small, limit) if hangs else self.fresh(small)
             if last.rule == rule:
                 return small, last, last_run
         return trace, verdict, run
+
+    def _last(self, trace: Trace, limit: int) -> tuple[Verdict, Run]:
+        """The verdict on a shrunk hang, confirmed."""
+        run = self._count(self._execute, trace, limit)
+        return self.confirm(trace, self._look(run, trace), run)
 
     def _breaks(self, trace: Trace, rule: str, execute: Execute, limit: int) -> bool:
         try:

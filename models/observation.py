@@ -11,7 +11,7 @@ from enum import IntEnum, IntFlag
 
 VERSION = 1
 DAMAGE_CAPACITY = 64
-HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQ24s")
+HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQ24s")
 OBSERVATION = struct.Struct("<QQQiI")
 DAMAGE = struct.Struct("<QIIBBB5x")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -49,7 +48,7 @@ def refuted_by(claim: Claim, *, fresh: bool = False) -> Canary:
 
 def _tried(module: Module, claim: Claim) -> Canary:
     study = _study_of(claim)
-    ledger = Ledger(Reasoning(Solver()), (claim,))
+    ledger = Ledger(Reasoning(Solver()), (claim,), study.families)
     try:
         study.run(module, ledger)
         note = "no counterexample"
@@ -79,5 +78,3 @@ def _own_code() -> str:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
-
-Progress = Callable[[str], None]

@@ -53,10 +53,16 @@ class Refutation:
 
 @dataclass
 class Ledger:
-    """Settles obligations on behalf of some claims; the rest are neither checked nor believed."""
+    """Settles obligations on behalf of some claims.
+
+    families  all that the study files obligations under: where one fails, no path goes on, so
+              that each claim is looked at in heaps that were sound until then
+    claims    those whose refutations are wanted
+    """
 
     reasoning: Reasoning
     claims: Sequence[Claim]
+    families: frozenset[str]
     refuted: dict[str, Refutation] = field(default_factory=dict)
     reached: Counter = field(default_factory=Counter)
     premises: int = 0
@@ -77,16 +83,19 @@ class Ledger:
     def settle(self, path: Path) -> bool:
         """Checks what the path owes and clears the debt; False when no state is left.
 
-        Where an obligation fails, the claim is refuted and the path goes on with the states in
-        which it holds: other claims keep their meaning.
+        Where an obligation fails, its claim is refuted and the path goes on with the states in
+        which all of them hold.
         """
         owed, path.owed = path.owed, ()
         if self.reasoning.model(path) is None:
             return False
         self.paths += 1
-        wanted = {claim.family for claim in self.claims}
         self.reached.update((entry.family, entry.what) for entry in owed)
-        due = [entry for entry in owed if entry.family in wanted and not z3.is_true(entry.condition)]
+        due = [
+            entry
+            for entry in owed
+            if entry.family in self.families and not z3.is_true(entry.condition)
+        ]
         if not due:
             return True
         everything = every(*(entry.condition for entry in due))

@@ -38,6 +38,11 @@ class Study:
     run: Callable[[Module, Ledger], Engine]
     bound: dict[str, int] | None = None
 
+    @property
+    def families(self) -> frozenset[str]:
+        """The families of all its claims."""
+        return frozenset(claim.family for claim in self.claims)
+
 
 def settle_all(engine: Engine, ledger: Ledger, outcomes: Sequence[Outcome]) -> None:
     """Settles the paths that returned and those that ended inside."""

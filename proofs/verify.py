@@ -78,7 +78,7 @@ def verify(
 
 def _verify_study(spec, module: Module, study: Study, claims, canaries: bool, progress):
     started = time.monotonic()
-    ledger = Ledger(Reasoning(Solver()), claims, progress=progress)
+    ledger = Ledger(Reasoning(Solver()), claims, study.families, progress=progress)
     trouble, engine = _explored(module, study, ledger)
     seconds = time.monotonic() - started
     for claim in claims:

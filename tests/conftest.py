@@ -49,12 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Finds and builds the subject before anything is collected: a wrong one ends here."""
-    try:
-        config.stash[_subject] = resolve(
-            config.getoption("--allocator") or "best_fit", prefix=config.getoption("--prefix")
-        )
-    except SubjectError as error:
-        pytest.exit(str(error), returncode=BAD_SUBJECT)
+    chosen = config.getoption("--allocator")
+    if chosen:
+        try:
+            config.stash[_subject] = resolve(chosen, prefix=config.getoption("--prefix"))
+        except SubjectError as error:
+            pytest.exit(str(error), returncode=BAD_SUBJECT)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -66,7 +66,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"allocator: {config.stash[_subject].name}"
+    chosen = config.stash.get(_subject, None)
+    return f"allocator: {chosen.name if chosen else 'best_fit'}"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,7 +82,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def subject(pytestconfig: pytest.Config) -> Subject:
     """The allocator that --allocator names, best_fit by default."""
-    return pytestconfig.stash[_subject]
+    return pytestconfig.stash.get(_subject, None) or resolve("best_fit")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis.errors import NoSuchExample
 
+from allocator import description
+from allocator.catalogue import HERE as FOLDER
 from allocator.catalogue import planted_bugs, resolve
 from fuzz.bench import Bench
 from fuzz.campaign import dedicated
@@ -19,7 +21,7 @@ from models.trace import ALLOCATING, Trace, from_text, to_text
 from tests import strategies
 from tests.verdicts import verdict_of
 
-BEST_FIT = resolve("best_fit")
+BEST_FIT = description.read(FOLDER / "best_fit" / "subject.toml")
 NIGHTLY = settings.default.max_examples > 1000
 # One for each way of being found: an address, bytes, an answer, an ending, a white-box rule.
 QUICK = (

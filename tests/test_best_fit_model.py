@@ -10,8 +10,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
+from allocator import description
+from allocator.catalogue import HERE as FOLDER
 from allocator.catalogue import resolve
-from allocator.subject import Subject
 from fuzz.bench import Bench
 from models.best_fit import DEFAULT_STORE, FENCES, NULL, ExactModel, block_size
 from models.judge import judge
@@ -22,18 +23,18 @@ from tests.verdicts import demand_ok, demand_same_layout
 
 BASE = 0x200000001000
 ENOMEM, EINVAL = 12, 22
-BEST_FIT = resolve("best_fit")
+BEST_FIT = description.read(FOLDER / "best_fit" / "subject.toml")
 
 
 @pytest.fixture(scope="module")
 def bench():
-    with Bench(BEST_FIT) as opened:
+    with Bench(resolve("best_fit")) as opened:
         yield opened
 
 
-def predicted(trace: Trace, subject: Subject = BEST_FIT, model: type = ExactModel) -> Run:
+def predicted(trace: Trace, model: type = ExactModel) -> Run:
     """The run that an allocator would show which does just what the model says."""
-    teller = model(subject.contract, trace.store or DEFAULT_STORE, BASE)
+    teller = model(BEST_FIT.contract, trace.store or DEFAULT_STORE, BASE)
     live = {NIL}
     observations = []
     for op in trace:

@@ -136,3 +136,20 @@ def test_store_and_names_survive():
     # `realloc p5 1` moves, too; the default store will do.
     assert finding.trace.store == 0
     assert [op.name for op in finding.trace] == [0, 1]
+
+
+def test_a_hang_keeps_its_rule_where_the_fresh_process_was_ended_from_outside():
+    contract = Contract(alignment=16)
+
+    def hang(trace, flags):
+        left = Observation(flags=int(flags | Seen.LEFT))
+        return Run((left,), (), Outcome.HANG, 0, Stage.CALL) if trace.ops else Run((), done=0)
+
+    def warm(trace, *, cpu_limit_ms):
+        return hang(trace, Seen.REFUSED)
+
+    def fresh(trace, *, cpu_limit_ms):
+        return hang(trace, Seen(0))
+
+    finding = check(from_text("p0 = malloc 8\n"), warm, contract, execute_fresh=fresh)
+    assert (finding.rule, finding.reproduced) == ("oom", True)

@@ -17,7 +17,19 @@ from hypothesis import strategies as st
 
 from allocator.subject import Subject
 from fuzz import native
-from fuzz.limits import EDGE_CAPACITY, OPERATION_BYTES as OPERATION, PROFILE_BYTES as PROFILE, Limits, Switch, limits_of, probe_edges
+from fuzz.limits import (
+    EDGE_CAPACITY,
+    Limits,
+    Switch,
+    limits_of,
+    probe_edges,
+)
+from fuzz.limits import (
+    OPERATION_BYTES as OPERATION,
+)
+from fuzz.limits import (
+    PROFILE_BYTES as PROFILE,
+)
 from fuzz.native import decode_program, request
 from models.contract import Contract
 from models.observation import Observation, Run
@@ -36,6 +48,7 @@ from models.trace import (
 
 EVERYTHING = Limits(frozenset(Kind), Switch(15), 0, (48, 96, 512))
 
+
 class Decoder:
     """The decoder in a process of its own, with undefined behaviour turned into a trap."""
 
@@ -48,7 +61,8 @@ class Decoder:
         self, data: bytes, limits: Limits = EVERYTHING, capacity: int = 1 << 16
     ) -> tuple[Trace, int]:
         pipe, answer = self._process.stdin, self._process.stdout
-        assert pipe and answer
+        assert pipe
+        assert answer
         pipe.write(request(data, limits.pack(), capacity))
         pipe.flush()
         head = answer.read(16)

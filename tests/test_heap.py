@@ -26,7 +26,10 @@ def test_sharing_agrees_with_a_scan(steps):
         expected = [
             each.name
             for each in dumb.values()
-            if span and each.address < address + span and address < each.address + each.span
+            if span
+            and each.span
+            and each.address < address + span
+            and address < each.address + each.span
         ]
         actual = heap.sharing(address, span)
         assert (actual.name if actual else None) in (expected or [None])

@@ -195,7 +195,7 @@ def test_the_validity_predicate_is_not_the_operation():
     left = Observation(flags=int(Seen.LEFT | Seen.RETURNED))
     assert judged(text, gave(0), left, **cut).ok
     cut["outcome"] = Outcome.SIGNAL
-    assert judged(text, gave(0), left, **cut).rule == "tiling"
+    assert judged(text, gave(0), left, **cut).rule == "crash"
     left = Observation(flags=int(Seen.LEFT))
     assert judged(text, gave(0), left, **cut).rule == "null"
 

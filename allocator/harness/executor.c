@@ -88,10 +88,10 @@ static void whole(void *argument)
 }
 
 /* Runs a part under the guard and writes down how it ended. */
-static void guarded(struct executor *ex, void (*part)(void *), uint64_t limit_ms)
+static void guarded(struct executor *ex, void (*part)(void *))
 {
     struct run *run = ex->run;
-    struct departure departure = guard_call(part, ex, limit_ms);
+    struct departure departure = guard_call(part, ex, run->cpu_limit_ms, &ex->calls);
     if (departure.outcome == OUTCOME_FINISHED) {
         if (run->stage == STAGE_INIT && run->exit_status)
             departure.outcome = OUTCOME_INIT;
@@ -117,29 +117,30 @@ static void clear_result(struct executor *ex)
     run->signal = run->exit_status = 0;
     run->fault = 0;
     run->invariant[0] = 0;
+    run->runs++;
     ex->observations[0] = (struct observation){ 0 };
 }
 
 void executor_run(struct executor *ex)
 {
     clear_result(ex);
-    guarded(ex, whole, ex->run->cpu_limit_ms);
+    guarded(ex, whole);
 }
 
 void executor_begin(struct executor *ex)
 {
     clear_result(ex);
-    guarded(ex, begin, ex->run->cpu_limit_ms);
+    guarded(ex, begin);
 }
 
 void executor_step(struct executor *ex)
 {
-    guarded(ex, step, ex->run->cpu_limit_ms);
+    guarded(ex, step);
 }
 
 void executor_end(struct executor *ex)
 {
-    guarded(ex, end, ex->run->cpu_limit_ms);
+    guarded(ex, end);
 }
 
 /* ---- searching ---- */

@@ -20,7 +20,9 @@ static struct {
     sigjmp_buf jump;
     volatile sig_atomic_t armed;
     volatile sig_atomic_t ticking;
-    volatile uint64_t ticks;      /* since the limit was last restarted */
+    const volatile uint32_t *progress;
+    uint32_t last_progress;
+    volatile uint64_t ticks;      /* since *progress was last seen to change */
     volatile uint64_t idle_ticks; /* since a guarded call was last seen */
     uint64_t limit_ticks;
     struct departure departure;
@@ -50,6 +52,10 @@ static void on_tick(void)
         return;
     }
     guard.idle_ticks = 0;
+    if (guard.last_progress != *guard.progress) {
+        guard.last_progress = *guard.progress;
+        guard.ticks = 0;
+    }
     if (++guard.ticks > guard.limit_ticks)
         leave(OUTCOME_HANG);
 }
@@ -107,13 +113,14 @@ void guard_install(void)
     }
 }
 
-struct departure guard_call(void (*function)(void *), void *argument, uint64_t limit_ms)
+struct departure guard_call(void (*function)(void *), void *argument, uint64_t limit_ms,
+                            const volatile uint32_t *progress)
 {
     memset(&guard.departure, 0, sizeof guard.departure);
-    if (limit_ms) {
-        guard.ticks = 0;
-        guard.limit_ticks = limit_ms / TICK_MS + 1;
-    }
+    guard.progress = progress;
+    guard.last_progress = *progress;
+    guard.ticks = 0;
+    guard.limit_ticks = limit_ms / TICK_MS + 1;
     guard.idle_ticks = 0;
     if (!guard.ticking)
         set_clock(TICK_MS);

@@ -19,9 +19,10 @@ struct departure {
  * of its own afterwards must call it again. */
 void guard_install(void);
 
-/* Calls function(argument) and comes back whatever it does.  Restarts the CPU time limit if
- * `limit_ms` is not 0. */
-struct departure guard_call(void (*function)(void *), void *argument, uint64_t limit_ms);
+/* Calls function(argument) and comes back whatever it does.  `limit_ms` of CPU time may pass
+ * without *progress changing. */
+struct departure guard_call(void (*function)(void *), void *argument, uint64_t limit_ms,
+                            const volatile uint32_t *progress);
 
 /* What the subject's exit and _exit are bound to: leaves the guarded call. */
 _Noreturn void guard_exit(int status);

@@ -89,7 +89,7 @@ enum outcome {
     OUTCOME_FINISHED = 1,
     OUTCOME_SIGNAL = 2,   /* SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP: run.signal, run.fault */
     OUTCOME_ABORT = 3,
-    OUTCOME_HANG = 4,     /* the CPU time limit of the trace passed */
+    OUTCOME_HANG = 4,     /* one call used up the CPU time limit */
     OUTCOME_EXIT = 5,     /* exit or _exit was called: run.exit_status */
     OUTCOME_INIT = 6,     /* the subject's init reported failure: run.exit_status */
 };
@@ -108,7 +108,7 @@ struct run {
     uint32_t op_count;
     uint32_t switches;
     uint64_t store_size;   /* bytes that the store may grant; 0 for the subject's default */
-    uint64_t cpu_limit_ms;
+    uint64_t cpu_limit_ms; /* CPU time that one call of the subject may take */
     /* out: the journal */
     uint32_t done;         /* operations finished; the one at this index was under way */
     uint32_t stage;        /* what it was about to do */
@@ -123,6 +123,7 @@ struct run {
     uint64_t store_base;   /* lowest address that the break can have, 0 without a store */
     uint64_t arena_base;   /* the arena handed to init, 0 if none */
     uint64_t arena_size;
+    uint64_t runs;         /* runs begun in this region: with `done`, a sign of life */
     char invariant[24];    /* first conjunct that the validity predicate named, NUL-terminated */
 };
 

@@ -136,6 +136,7 @@ static void before_call(struct executor *ex)
 static void after_call(struct executor *ex, struct observation *seen)
 {
     int error = errno;
+    ex->calls++;
     ex->run->stage = STAGE_TOUCH;
     seen->flags |= SEEN_RETURNED | ex->store.seen;
     if (error != ERRNO_UNTOUCHED) {

@@ -75,15 +75,12 @@ def _judge_call(case: Case, rule: str, told: str) -> None:
 def _judge_predicate(case: Case, rule: str, told: str) -> None:
     """The call under way was none that the trace asks for.
 
-    With known memory that is the validity predicate: its crash tells of an invalid heap, its time
-    of nothing, since it may walk the whole heap after each operation.  With unknown memory it may
-    be the last free of what is live.
+    It is the validity predicate or, where memory is unknown, the last free of what is live.  Time
+    spent there tells nothing: the predicate may walk the whole heap after each operation.
     """
-    if case.run.outcome is Outcome.HANG:
-        return
-    told = f"{told} outside the operations, in the validity predicate or a last free"
-    charges = [("tiling", told)] if case.run.memory_known else []
-    case.charge(case.run.done, *charges, (rule, told))
+    if case.run.outcome is not Outcome.HANG:
+        where = "outside the operation, in the validity predicate or a last free"
+        case.charge(case.run.done, (rule, f"{told} {where}"))
 
 
 def _blames_null(case: Case, op: Op) -> bool:
