@@ -26,6 +26,7 @@ _PROTOTYPES = {
     "executor_run_bytes": (_U32, [_POINTER, _POINTER, ctypes.c_char_p, _SIZE]),
     "executor_search": (_U64, [_POINTER, _POINTER, _U64, _U64, _SIZE]),
     "executor_count_states": (None, [_POINTER, _POINTER, _SIZE]),
+    "executor_drive": (None, [_POINTER, _POINTER]),
     "executor_close": (None, [_POINTER]),
     "guard_install": (None, []),
 }
@@ -174,6 +175,18 @@ class Door:
             self._harness.executor_search(self._executor, self._decoder_at, seed, count, length)
         )
 
+    def drive(self, core: str, words: list[str]) -> int:
+        """Runs libFuzzer's own main loop on this executor, with no Python between programs.
+
+        `core` is the path of atheris' core, loaded already; `words` is libFuzzer's argv.
+        """
+        self._harness.executor_drive(self._executor, self._decoder_at)
+        driver = ctypes.CDLL(core, mode=ctypes.RTLD_GLOBAL).LLVMFuzzerRunDriver
+        raw = (ctypes.c_char_p * (len(words) + 1))(*[word.encode() for word in words], None)
+        count, values = ctypes.c_int(len(words)), ctypes.cast(raw, ctypes.POINTER(ctypes.c_char_p))
+        target = ctypes.cast(self._harness.executor_drive_one, _POINTER)
+        return int(driver(ctypes.byref(count), ctypes.byref(values), target))
+
     def count_states(self, size: int) -> int:
         """Turns heap-state counters on, `size` of them (a power of two); their address."""
         self._counters = (ctypes.c_uint8 * size)()
@@ -184,9 +197,7 @@ class Door:
     def counters(self) -> tuple[bytes | None, bytes]:
         """C coverage counters (None: built without) and heap-state counters, as they stand."""
         table = ctypes.addressof(ctypes.c_char.in_dll(self._library, "allocheck_subject"))
-        start, end = (
-            ctypes.c_void_p.from_address(table + at).value or 0 for at in _COUNTERS_AT
-        )
+        start, end = (ctypes.c_void_p.from_address(table + at).value or 0 for at in _COUNTERS_AT)
         edges = ctypes.string_at(start, end - start) if end > start else None
         return edges, bytes(self._counters or b"")
 

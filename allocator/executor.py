@@ -151,6 +151,11 @@ class InProcess(Executor):
         assert self._door
         return self._door.run_bytes(data) != 0
 
+    def drive(self, core: str, words: list[str]) -> int:
+        """Runs libFuzzer's main loop with no Python between programs; its exit status."""
+        assert self._door
+        return self._door.drive(core, words)
+
     def state_counters(self, size: int) -> int:
         """Turns heap-state counters on: `size` of them, a power of two; returns their address."""
         assert self._door

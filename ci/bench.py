@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +33,7 @@ from models.trace import Kind, Op, Trace  # noqa: E402
 CI = Path(__file__).resolve().parent
 REPEATS = 200
 OPS = 16_000
+RUNS = 20_000
 
 
 def mixed_trace(live: int, sizes: range, seed: int = 1) -> Trace:
@@ -74,8 +77,6 @@ def native_rates(subject: Subject, trace: Trace) -> dict[str, float]:
 
 def python_rate(executor: Executor, trace: Trace) -> float:
     """Operations a second when Python calls the subject once an operation."""
-    import time
-
     executor.begin()
     start = time.perf_counter()
     for op in trace.ops[:4000]:
@@ -85,8 +86,6 @@ def python_rate(executor: Executor, trace: Trace) -> float:
 
 def judge_rate(executor: Executor, subject: Subject, trace: Trace) -> float:
     """Operations a second that the Python judge gets through."""
-    import time
-
     run = executor.run(trace, cpu_limit_ms=10_000)
     start = time.perf_counter()
     judge(trace, run, subject.contract)
@@ -103,7 +102,9 @@ def batch(console: Console) -> list[dict[str, object]]:
         rate = native_rates(subject, mixed_trace(live, range(1, largest + 1)))
         added = 1e9 / rate["checked"] - 1e9 / rate["bare"]
         checked, bare = rate["checked"] / 1e6, rate["bare"] / 1e6
-        table.add_row(name, f"{checked:.1f}", f"{bare:.1f}", f"{checked / bare:.2f}", f"{added:.0f}")
+        table.add_row(
+            name, f"{checked:.1f}", f"{bare:.1f}", f"{checked / bare:.2f}", f"{added:.0f}"
+        )
         rows.append({"trace": name, **rate})
     console.print(table)
     trace = mixed_trace(64, range(1, 65))
@@ -115,12 +116,46 @@ def batch(console: Console) -> list[dict[str, object]]:
     return rows
 
 
+def driver_seconds(mode: str, program: Path, runs: int) -> float:
+    """CPU seconds of one bench_driver.py."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    words = [sys.executable, CI / "bench_driver.py", mode, program, str(runs)]
+    subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def drivers(console: Console) -> list[dict[str, object]]:
+    """Executions a second: the Python callback of fuzz/worker.py against libFuzzer calling C."""
+    table = Table("program", "C callback us", "Python callback us", "Python : C")
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for length in (64, 256, 1024):
+            program = Path(folder, "program")
+            program.write_bytes(random.Random(length).randbytes(length))
+            cost = {mode: driver_cost(mode, program) for mode in ("native", "python")}
+            ratio = cost["python"] / cost["native"]
+            native, python = (f"{1e6 * cost[mode]:.1f}" for mode in ("native", "python"))
+            table.add_row(f"{length} bytes", native, python, f"{ratio:.2f}")
+            rows.append({"bytes": length, **cost})
+    console.print(table)
+    return rows
+
+
+def driver_cost(mode: str, program: Path) -> float:
+    """CPU seconds an execution: what many runs take beyond what one takes."""
+    return (driver_seconds(mode, program, RUNS) - driver_seconds(mode, program, 1)) / (RUNS - 1)
+
+
 def main(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here.")
+    ] = None,
 ) -> None:
-    """Speed of the checked batch call on best_fit, beside the bare allocator in the same run."""
+    """Speed on best_fit: the checked batch call beside the bare allocator, and a program under
+    libFuzzer with a callback in Python beside one in C; each pair in the same run."""
     console = Console()
-    figures = {"batch": batch(console)}
+    figures = {"batch": batch(console), "drivers": drivers(console)}
     if json_file:
         json_file.write_text(json.dumps(figures, indent=2))
 

@@ -16,8 +16,9 @@
 #include <unistd.h>
 
 /* no access | the break's memory | no access | mapped pages, from the end down | no access */
-enum { MARGIN = 65536, CANARY = 64, FOREIGNERS = 64 };
-#define STORE_PAGES (REPRODUCER_STORE + 65535 & ~(size_t)65535)
+enum { PAGE = 4096, MARGIN = 1 << 20, CANARY = 256, FOREIGNERS = 64 };
+#define STORE_PAGES ((REPRODUCER_STORE + PAGE - 1) & ~(size_t)(PAGE - 1))
+#define BASE ((void *)0x200000000000) /* where the trace was found: alignments depend on it */
 
 static struct {
     unsigned char *start, *end;
@@ -244,9 +245,23 @@ static int is_live(int name)
     return blocks[name].live;
 }
 
+/* A block of 0 bytes is one of its own where that is promised, and is no business elsewhere. */
+static void check_empty_blocks(int name, const unsigned char *at, size_t size)
+{
+    for (int other = 0; other < REPRODUCER_NAMES && REPRODUCER_ZERO > 0; other++) {
+        const struct repro_block *block = &blocks[other];
+        if (!block->live || (size && block->size))
+            continue;
+        if (at == block->at || (at < block->at && (size_t)(block->at - at) < size)
+            || (block->at < at && (size_t)(at - block->at) < block->size))
+            violated("zero_size", "p%d and p%d are not apart", name, other);
+    }
+}
+
 static void take_in(int name, void *address, size_t size, size_t alignment)
 {
     unsigned char *at = address;
+    check_empty_blocks(name, at, size);
     if (size > PTRDIFF_MAX)
         violated("refusal", "%zu bytes were granted", size);
     if ((is_rule("bounds") || is_rule("oom") || is_rule("refusal")) && !is_inside(at, size))
@@ -254,9 +269,8 @@ static void take_in(int name, void *address, size_t size, size_t alignment)
     if (alignment && (size_t)at % alignment)
         violated("alignment", "%p is not aligned to %zu", address, alignment);
     for (int other = 0; other < REPRODUCER_NAMES; other++)
-        if (blocks[other].live && (at == blocks[other].at
-                                   || (at < blocks[other].at + blocks[other].size
-                                       && blocks[other].at < at + size)))
+        if (blocks[other].live && size && blocks[other].size
+            && at < blocks[other].at + blocks[other].size && blocks[other].at < at + size)
             violated("overlap", "p%d and p%d share bytes", name, other);
     size_t usable = size;
 #ifdef REPRODUCER_USABLE
@@ -343,9 +357,9 @@ static void open_world(void)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         sigaction(signals[i], &action, NULL);
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    size_t whole = 3 * (size_t)MARGIN + 2 * STORE_PAGES;
-    unsigned char *base = (unsigned char *)syscall(SYS_mmap, NULL, whole, PROT_NONE, flags, -1, 0);
-    world.start = base + MARGIN;
+    size_t whole = PAGE + 2 * (size_t)MARGIN + 2 * STORE_PAGES;
+    unsigned char *base = (unsigned char *)syscall(SYS_mmap, BASE, whole, PROT_NONE, flags, -1, 0);
+    world.start = base + PAGE;
     world.end = base + whole - MARGIN;
     mprotect(world.start, STORE_PAGES, PROT_READ | PROT_WRITE);
     mprotect(world.end - STORE_PAGES, STORE_PAGES, PROT_READ | PROT_WRITE);

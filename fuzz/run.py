@@ -6,6 +6,7 @@ The command line only: campaign.py does the work on each subject.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -175,6 +176,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (SubjectError, TraceError) as error:
         print(f"fuzz/run.py: {error}", file=sys.stderr)
         code = 2
+    except BrokenPipeError:  # who reads us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exit_code(session.results)
     except KeyboardInterrupt:
         print("interrupted: what was found so far is written", file=sys.stderr)
         code = 130

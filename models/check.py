@@ -104,7 +104,7 @@ def _finding(
     reproduced: bool = True,
 ) -> Finding:
     expect = verdict.rule if reproduced else None
-    told = replace(trace, subject=subject or trace.subject, expect=expect)
+    told = replace(trace, subject=subject or trace.subject, expect=expect, comments=())
     return Finding(
         verdict.rule, verdict.violation.message, told, verdict, run, executions, reproduced
     )

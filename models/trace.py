@@ -1,4 +1,4 @@
-"""The trace language: a trace is a value, complete before it runs, and names blocks, never addresses.
+"""The trace language: a trace is a value, complete before it runs; it names blocks, not addresses.
 
 It knows no engine and no allocator; C sees the same operations as the flat records of
 allocator/harness/layout.h.

@@ -60,7 +60,25 @@ _ALIGNMENTS = (32, 64, 4096)
 _EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
 FULL = (Menu(_EVERY_VERB, 2, _ALIGNMENTS), Menu(("malloc", "free", "realloc"), 3))
 QUICK = (Menu(_EVERY_VERB, 1, _ALIGNMENTS), Menu(("malloc", "free", "realloc"), 2))
-HUNT = (Menu(_EVERY_VERB, 2, (64,)),)
+# Where each canary dies: the shortest programs that show its bug.
+_ONE, _TWO = Menu(("malloc",), 1), Menu(("malloc",), 2)
+HUNTS = {
+    "bounded.alignment": Menu(("aligned_alloc",), 1, (64,)),
+    "bounded.free_list": Menu(("aligned_alloc",), 1, (64,)),
+    "bounded.zeroed": Menu(("aligned_alloc", "calloc"), 2, (64,)),
+    "bounded.overlap": _TWO,
+    "bounded.content": _TWO,
+    "bounded.adjacent_free": _TWO,
+    "bounded.errno": Menu(("malloc", "free"), 2),
+    "bounded.prefix": Menu(("malloc", "realloc"), 2),
+    "bounded.survival": Menu(("malloc", "realloc"), 2),
+    "bounded.reclaim": Menu(("malloc", "realloc"), 2),
+}
+
+
+def hunt(claim: Claim) -> Study:
+    """The study in which the claim's canary must die."""
+    return study((HUNTS.get(claim.name, _ONE),))
 
 
 def study(menus: tuple[Menu, ...]) -> Study:

@@ -63,7 +63,7 @@ def _tried(module: Module, claim: Claim) -> Canary:
 def _study_of(claim: Claim) -> Study:
     standing = (*size_claims.STUDIES, *alignment_claims.STUDIES)
     studies = {other.name: study for study in standing for other in study.claims}
-    return studies.get(claim.name) or bounded_claims.study(bounded_claims.HUNT)
+    return studies.get(claim.name) or bounded_claims.hunt(claim)
 
 
 def _key(module: Module, claim: Claim) -> str:

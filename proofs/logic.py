@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import z3
 
+from proofs.remember import remembered
 from proofs.terms import constant_distance, constant_of, distance_bounds, low_bits, value_range
 
 Number = int | z3.BitVecRef
@@ -76,6 +77,7 @@ def less(first: Number, second: Number) -> Truth:
     return compare("ult", first, second)
 
 
+@remembered
 def is_aligned(address: Number, alignment: int) -> Truth:
     """address is a multiple of `alignment`, a power of two."""
     if isinstance(address, int):
@@ -89,6 +91,7 @@ def one_of(value: Number, choices: Sequence[Number]) -> Truth:
     return some(*(equal(value, choice) for choice in choices))
 
 
+@remembered
 def compare(predicate: str, first: Number, second: Number) -> Truth:
     """The comparison that LLVM's icmp calls `predicate`."""
     if isinstance(first, int) and isinstance(second, int):

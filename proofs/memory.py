@@ -13,7 +13,8 @@ from typing import Protocol
 
 import z3
 
-from proofs.logic import Truth, condition, equal, every, less, negate, plain, some
+from proofs.logic import Truth, at_most, condition, equal, every, less, negate, plain, some
+from proofs.remember import remembered
 from proofs.solver import Model
 from proofs.terms import constant_distance, distance_bounds, low_bits, number, simplify, value_range
 
@@ -124,6 +125,7 @@ class Memory:
             memory = memory.older
 
 
+@remembered
 def touches(write: Write, address: z3.BitVecRef, size: int) -> Truth:
     """Whether the write and [address, address + size) share a byte; neither range wraps."""
     return every(
@@ -132,6 +134,7 @@ def touches(write: Write, address: z3.BitVecRef, size: int) -> Truth:
     )
 
 
+@remembered
 def _relation(write: Write, address: z3.BitVecRef, size: int) -> str:
     """same (a word exactly there), inside (wholly within the write), apart, or unsure."""
     fixed = constant_distance(address, write.address)
@@ -167,8 +170,10 @@ def _seen_through(unsure: list[Write], address, size: int, value, asker: Asker):
             for age, write in waiting
             if _is_so(touches(write, address, size), state)
         )
-        if _is_word(suspect, size) and not asker.state(negate(equal(suspect.address, address))):
-            value = suspect.value  # all that is older is hidden behind it
+        if not asker.state(negate(_covers(suspect, address, size))):
+            # All that is older is hidden behind it.
+            same = "same" if _is_word(suspect, size) else "inside"
+            value = _content(suspect, address, size, same, asker)
             waiting = [(other, write) for other, write in waiting if other < age]
             overlays = {other: write for other, write in overlays.items() if other < age}
         else:
@@ -182,6 +187,15 @@ def _seen_through(unsure: list[Write], address, size: int, value, asker: Asker):
 def _is_so(truth: Truth, state: Model) -> bool:
     decided = plain(truth)
     return state.holds(truth) if decided is None else decided
+
+
+@remembered
+def _covers(write: Write, address, size: int) -> Truth:
+    """The load lies wholly in the write; for a word of the same size: exactly there."""
+    if _is_word(write, size):
+        return equal(write.address, address)
+    end = simplify(write.address + write.length)
+    return every(at_most(write.address, address), at_most(simplify(address + size), end))
 
 
 def _is_word(write: Write, size: int) -> bool:

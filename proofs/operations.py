@@ -14,7 +14,7 @@ import z3
 from proofs.claims import Ledger
 from proofs.engine import Engine
 from proofs.invariants import Row
-from proofs.logic import at_most, equal, every, is_aligned, some
+from proofs.logic import at_most, equal, every, is_aligned, less, some
 from proofs.memory import Memory, Scribble, Write
 from proofs.path import Path, PathAsker
 from proofs.scenery import (
@@ -160,7 +160,7 @@ class Exploration:
                     self._failed(side)
                     continue
                 if verb == "calloc":
-                    self._owe_zero(side, result, size)
+                    self._settle_zero(side, result, size)
                 self._owe_untouched(side, side.scene.live)
                 yield from self._granted(side, Block(made, result, size), alignment)
 
@@ -173,7 +173,7 @@ class Exploration:
                 if failed:
                     self._failed(side)
                     continue
-                self._owe_kept(side, block, before, result, size)
+                self._settle_kept(side, block, before, result, size)
                 self._owe_untouched(side, others)
                 side.scene = replace(side.scene, live=others)
                 yield from self._granted(side, Block(made, result, size), None)
@@ -213,23 +213,30 @@ class Exploration:
                 apart = _writes_apart(write, block)
                 path.owe("content", WRITTEN, apart)
 
-    def _owe_zero(self, path: Path, payload, size) -> None:
+    def _settle_zero(self, path: Path, payload, size) -> None:
         """Any one byte of the block reads zero, so all do."""
-        asker = PathAsker(self.engine.reasoning, path)
-        index = self._any_index(path, size)
-        byte = path.memory.load(simplify(payload + index), 1, asker)
-        path.owe("zeroed", NOT_ZERO, some(at_most(size, index), equal(byte, 0)))
+        probe, index = path.fork(), self._any_index()
+        if self.engine.reasoning.assume(probe, less(index, size)):
+            byte = self.engine.load(probe, simplify(payload + index), 1)
+            self._settle_alone(probe, "zeroed", NOT_ZERO, equal(byte, 0))
 
-    def _owe_kept(self, path: Path, block: Block, before: Memory, moved, size) -> None:
+    def _settle_kept(self, path: Path, block: Block, before: Memory, moved, size) -> None:
         """Any one byte of the old block below min(old, new) is where it belongs."""
-        asker = PathAsker(self.engine.reasoning, path)
-        index = self._any_index(path, size)
-        old = before.load(simplify(block.payload + index), 1, asker)
-        new = path.memory.load(simplify(moved + index), 1, asker)
-        beyond = some(at_most(size, index), at_most(block.size, index))
-        path.owe("prefix", PREFIX_LOST, some(beyond, equal(old, new)))
+        probe, index = path.fork(), self._any_index()
+        within = every(less(index, size), less(index, block.size))
+        if self.engine.reasoning.assume(probe, within):
+            asker = PathAsker(self.engine.reasoning, probe)
+            old = before.load(simplify(block.payload + index), 1, asker)
+            new = self.engine.load(probe, simplify(moved + index), 1)
+            self._settle_alone(probe, "prefix", PREFIX_LOST, equal(old, new))
 
-    def _any_index(self, path: Path, size) -> z3.BitVecRef:
+    def _settle_alone(self, probe: Path, family: str, what: str, truth) -> None:
+        """Settles one obligation on a path of its own; the operation's other debts stay."""
+        probe.owed = ()
+        probe.owe(family, what, truth)
+        self.ledger.settle(probe)
+
+    def _any_index(self) -> z3.BitVecRef:
         width = LIMIT.bit_length()
         return z3.ZeroExt(WORD - width, self.engine.reasoning.fresh("index", width))
 

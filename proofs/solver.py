@@ -125,7 +125,7 @@ class Solver:
                 return self._decide_integers(conditions)
             except (NoIntegerForm, Unknown):
                 self.as_bits += 1
-        native = self._check(z3.SolverFor("QF_BV"), conditions)
+        native = self._check(z3.SolverFor("QF_UFBV"), conditions)
         return Model((), native) if native is not None else None
 
     def _decide_integers(self, conditions: Sequence[z3.BoolRef]) -> Model | None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import z3
+
+from proofs.remember import remembered
 
 WORD = 64
 
 
+@lru_cache(maxsize=1 << 16)
 def number(value: int, width: int = WORD) -> z3.BitVecNumRef:
     """A constant of `width` bits, reduced modulo 2**width."""
     return z3.BitVecVal(value, width)
@@ -60,53 +64,36 @@ class Sum:
         return total
 
 
-_SUMS: dict[int, tuple[z3.BitVecRef, Sum]] = {}  # the keys' terms are kept: z3 reuses dead ids
-_RANGES: dict[int, tuple[z3.BitVecRef, tuple[int, int]]] = {}
-_DISTANCES: dict[tuple[int, int], tuple] = {}
-
-
+@remembered
 def as_sum(term: z3.BitVecRef) -> Sum:
     """The term as a sum over the integers; congruent to it modulo 2**width."""
-    known = _SUMS.get(term.get_id())
-    if known is None:
-        atoms, constant = [], 0
-        for coefficient, atom in _monomials(term, 1):
-            if atom is None:
-                constant += coefficient
-            else:
-                atoms.append((coefficient, atom))
-        known = (term, _collected(atoms, constant, term.size()))
-        _SUMS[term.get_id()] = known
-    return known[1]
+    atoms, constant = [], 0
+    for coefficient, atom in _monomials(term, 1):
+        if atom is None:
+            constant += coefficient
+        else:
+            atoms.append((coefficient, atom))
+    return _collected(atoms, constant, term.size())
 
 
+@remembered
 def simplify(term: z3.BitVecRef) -> z3.BitVecRef:
     """The normal form: terms that are equal as sums become the identical term."""
     return as_sum(term).term()
 
 
+@remembered
 def value_range(term: z3.BitVecRef) -> tuple[int, int]:
     """Lowest and highest unsigned value of the term, whatever its variables are."""
-    known = _RANGES.get(term.get_id())
-    if known is None:
-        whole = 1 << term.size()
-        low, high = as_sum(term).bounds()
-        turns = low // whole
-        fits = turns == high // whole
-        result = (low - turns * whole, high - turns * whole) if fits else (0, whole - 1)
-        known = _RANGES[term.get_id()] = (term, result)
-    return known[1]
+    whole = 1 << term.size()
+    low, high = as_sum(term).bounds()
+    turns = low // whole
+    if turns != high // whole:
+        return 0, whole - 1
+    return low - turns * whole, high - turns * whole
 
 
-def distance_bounds(first: z3.BitVecRef, second: z3.BitVecRef) -> tuple[int, int] | None:
-    """Bounds of first - second as an integer; None where either may wrap around."""
-    key = (first.get_id(), second.get_id())
-    known = _DISTANCES.get(key)
-    if known is None:
-        known = _DISTANCES[key] = (first, second, _measured(first, second))
-    return known[2]
-
-
+@remembered
 def constant_distance(first: z3.BitVecRef, second: z3.BitVecRef) -> int | None:
     """first - second modulo 2**width, nearest to zero, where the variables cancel out."""
     difference = as_sum(first).minus(as_sum(second))
@@ -134,7 +121,9 @@ def is_plain(term: z3.BitVecRef) -> bool:
     return all(atom.decl().kind() == z3.Z3_OP_UNINTERPRETED for _, atom in as_sum(term).parts)
 
 
-def _measured(first: z3.BitVecRef, second: z3.BitVecRef) -> tuple[int, int] | None:
+@remembered
+def distance_bounds(first: z3.BitVecRef, second: z3.BitVecRef) -> tuple[int, int] | None:
+    """Bounds of first - second as an integer; None where either may wrap around."""
     sums = as_sum(first), as_sum(second)
     starts = []
     for total in sums:
@@ -248,6 +237,7 @@ def _digits(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef
         shift += part.size()
 
 
+@remembered
 def _atom_range(atom: z3.BitVecRef) -> tuple[int, int]:
     kind, full = atom.decl().kind(), (0, (1 << atom.size()) - 1)
     if kind == z3.Z3_OP_ITE:

@@ -154,6 +154,12 @@ def test_no_file_is_dead() -> None:
 READ = {".py", ".md", ".toml", ".yml", ".c", ".h", ""}
 
 
+def test_the_readme_of_tests_names_every_file() -> None:
+    told = (ROOT / "tests" / "README.md").read_text()
+    files = [path.name for path in PYTHON if path.parent.name == "tests"]
+    demand_none(name for name in files if f"`{name}`" not in told)
+
+
 def test_no_path_of_one_machine() -> None:
     """Nothing says where somebody's checkout or scratch folder is."""
     local = re.compile(r"/(?:home|Users)/\w+/|/work/" r"main\b|/tmp/" r"venv")

@@ -47,6 +47,10 @@ uint32_t executor_run_bytes(struct executor *executor, const struct decoder *dec
 uint64_t executor_search(struct executor *executor, const struct decoder *decoder, uint64_t seed,
                          uint64_t count, size_t length);
 
+/* A libFuzzer target that runs programs on this executor: see drive.c. */
+void executor_drive(struct executor *executor, const struct decoder *decoder);
+int executor_drive_one(const uint8_t *data, size_t size);
+
 /* A table of `size` counters (a power of two) to be bumped at the state of the heap after every
  * operation; NULL turns that off. */
 void executor_count_states(struct executor *executor, uint8_t *counters, size_t size);

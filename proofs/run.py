@@ -1,0 +1,141 @@
+"""Proves what best_fit promises, on the code as compiled: `python proofs/run.py --help`.
+
+A command line and nothing else; verify.py has the work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+# Python puts this folder first; the packages lie beside it, and its own files must shadow nothing.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import typer
+from rich.console import Console
+
+from proofs import report as reports
+from proofs.claims import PROVED, REFUTED
+from proofs.sources import NoSubject, source_of
+from proofs.verify import Report, claims_matching, verify
+
+OUT, ERR = Console(), Console(stderr=True)
+ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
+PATIENCE = 2.0
+EPILOG = """
+Examples:\n
+  python proofs/run.py                                    prove everything of best_fit\n
+  python proofs/run.py --claim 'size.*'                   the arithmetic only: seconds\n
+  python proofs/run.py --quick                            programs of 2 operations\n
+  python proofs/run.py best_fit+bugs/no-back-link --claim bounded.free_list\n
+  python proofs/run.py my/best_fit.c                      a variant that implements best_fit.h\n
+  python proofs/run.py --list                             the claims, one a line\n
+\n
+Exit codes: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 interrupted.
+"""
+
+
+def main(
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(help="best_fit, best_fit+bugs/NAME or FILE.c; default best_fit"),
+    ] = None,
+    claim: Annotated[str, typer.Option(help="only claims that match this glob")] = "*",
+    quick: Annotated[bool, typer.Option("--quick", help="a smaller bound")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
+    ] = None,
+    list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
+) -> None:
+    """Proves or refutes what the allocator promises, by symbolic execution of its LLVM IR.
+
+    Every counterexample becomes a trace and is replayed on the compiled library.
+    """
+    wanted = claims_matching(claim, quick)
+    if not wanted:
+        _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
+    if list_claims:
+        for entry in wanted:
+            print(f"{entry.name:24} {entry.rule:14} {entry.says}")
+        raise typer.Exit(ALL_PROVED)
+    names = subjects or ["best_fit"]
+    _refuse_bad_input(names, json_file)
+    done: dict[str, list[Report]] = {name: [] for name in names}
+    interrupted = _prove_all(done, claim, quick)
+    _tell(done, json_file)
+    raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
+
+
+def _refuse_bad_input(names: list[str], json_file: Path | None) -> None:
+    """What can be known to be wrong before minutes of work."""
+    try:
+        for name in names:
+            source_of(name)
+    except (NoSubject, OSError) as error:
+        _stop(str(error))
+    if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
+        _stop(f"{json_file}: no such folder")
+
+
+def _prove_all(done: dict[str, list[Report]], claim: str, quick: bool) -> bool:
+    """Fills `done` as reports come in; True when Ctrl-C cut it short."""
+    progress = _Progress()
+    try:
+        for name, reports_of in done.items():
+            for entry in verify(name, claim, quick=quick, progress=progress):
+                reports_of.append(entry)
+    except NoSubject as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        ERR.print("interrupted: what is done so far follows")
+        return True
+    return False
+
+
+def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:
+    document = {
+        "schema": 1,
+        "tool": "proofs",
+        "subjects": [reports.as_json(name, entries) for name, entries in done.items()],
+    }
+    text = json.dumps(document, indent=1) + "\n"
+    if json_file and str(json_file) == "-":
+        print(text, end="")
+        return
+    for name, entries in done.items():
+        reports.show(OUT, name, entries)
+    OUT.print(f"\n{reports.MEANING}")
+    if json_file:
+        json_file.write_text(text)
+
+
+def _exit_code(done: dict[str, list[Report]]) -> int:
+    verdicts = {reports.worst(entries) for entries in done.values()}
+    if REFUTED in verdicts:
+        return SOME_REFUTED
+    return ALL_PROVED if verdicts == {PROVED} else NOT_KNOWN
+
+
+def _stop(message: str) -> None:
+    ERR.print(f"proofs: {message}", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(NOT_KNOWN)
+
+
+class _Progress:
+    """Says on stderr what is going on, at most every PATIENCE seconds."""
+
+    def __init__(self) -> None:
+        self._told = self._started = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._told >= PATIENCE:
+            self._told = now
+            ERR.print(f"[dim]{now - self._started:5.0f} s  {text}[/]", highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
