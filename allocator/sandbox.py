@@ -24,7 +24,7 @@ _START_SECONDS = 20.0
 
 
 class ChildDied(Exception):
-    """The child is gone: `status` as subprocess tells it, None when it was killed for its silence."""
+    """The child is gone: `status` as subprocess tells it, None when killed for its silence."""
 
     def __init__(self, status: int | None):
         super().__init__(f"the child ended with status {status}")

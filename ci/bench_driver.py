@@ -1,4 +1,4 @@
-"""One program again and again under libFuzzer: called from C, or from Python as fuzz/worker.py does.
+"""One program again and again under libFuzzer, called from C or as fuzz/worker.py does it.
 
 Started by bench.py: bench_driver.py {native|python} PROGRAM_FILE RUNS.  It searches nothing, and
 libFuzzer ends the process, so bench.py takes the time from outside.

@@ -9,7 +9,7 @@ import sys
 
 def main() -> int:
     """Exit status 2 where nothing would work, 0 elsewhere."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is what the file is for
         found = ".".join(map(str, sys.version_info[:3]))
         print(f"allocheck needs Python 3.11 or newer, this is {found}: make PYTHON=python3.12 ...")
         return 2

@@ -2,6 +2,7 @@
  * operation does is in operations.c. */
 #include "executor.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ static void begin(void *argument)
     store_reset(&ex->store, run->store_size ? run->store_size : ex->config->default_store);
     block_table_reset(&ex->table);
     states_reset(&ex->states);
+    ex->error = &errno;
     ex->largest = ex->largest_on_empty = 0;
     ex->was_refused = 0;
     ex->doubt = DOUBT_NONE;

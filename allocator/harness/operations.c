@@ -2,7 +2,6 @@
  * the guard. */
 #include "operations.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "pattern.h"
@@ -122,7 +121,8 @@ static void admit(struct executor *ex, const struct op *op, struct observation *
         ex->largest = size;
     if (ex->table.live == 1 && size != OVERFLOWED && size > ex->largest_on_empty)
         ex->largest_on_empty = size;
-    states_granted(&ex->states, size);
+    if (ex->states.counters)
+        states_granted(&ex->states, size);
 }
 
 /* ---- calling the subject ---- */
@@ -130,12 +130,12 @@ static void admit(struct executor *ex, const struct op *op, struct observation *
 static void before_call(struct executor *ex)
 {
     ex->run->stage = STAGE_CALL;
-    errno = ERRNO_UNTOUCHED;
+    *ex->error = ERRNO_UNTOUCHED;
 }
 
 static void after_call(struct executor *ex, struct observation *seen)
 {
-    int error = errno;
+    int error = *ex->error;
     ex->calls++;
     ex->run->stage = STAGE_TOUCH;
     seen->flags |= SEEN_RETURNED | ex->store.seen;
@@ -222,7 +222,8 @@ static struct block *live_block(struct executor *ex, uint64_t name)
 
 static void drop(struct executor *ex, struct block *block, enum block_state state)
 {
-    states_freed(&ex->states, block->address, block->size);
+    if (ex->states.counters)
+        states_freed(&ex->states, block->address, block->size);
     block_table_remove(&ex->table, block, state);
 }
 

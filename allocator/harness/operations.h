@@ -28,6 +28,7 @@ struct executor {
     struct states states;
     uint8_t *program; /* bytes of the program that a search makes */
     size_t program_capacity;
+    int *error;                /* errno of the thread that runs the operations */
     volatile uint32_t calls;   /* that returned: what the CPU time limit is counted from */
     uint64_t largest;          /* bytes of the largest request granted in this run */
     uint64_t largest_on_empty; /* ... while nothing else was live */
