@@ -7,6 +7,6 @@ worst=0
 run() { echo "== $*"; "$@"; status=$?; [ "$status" -gt "$worst" ] && worst=$status; }
 run .venv/bin/python fuzz/run.py --seconds "${SECONDS_PER_SUBJECT:-1800}" --seed "$(date +%Y%m%d)" \
     --out out/nightly --json out/nightly.json
-run .venv/bin/python -m pytest -n 2 --dist loadfile --profile nightly
+ALLOCHECK_PROFILE=nightly run .venv/bin/python -m pytest -n 2 --dist loadfile
 run .venv/bin/python proofs/run.py --json out/proofs.json
 exit "$worst"

@@ -18,7 +18,7 @@ from fuzz import findings, guided
 from fuzz.bench import Bench, rules_on
 from fuzz.guided import Death, Guided
 from fuzz.job import SEARCH_CPU_MS, Job, Survey, Suspect
-from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, Limits, limits_of, probe_edges
+from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges
 from fuzz.native import decode, decoder_library, mutator_library
 from fuzz.results import Result
 from models import cycles
@@ -116,7 +116,8 @@ class Campaign:
     @property
     def _enough(self) -> bool:
         known = self.options.runs and self._known > KNOWN_LIMIT
-        return bool(known) or len(self.result.reports) >= self.options.findings
+        every = self._found.issuperset(self.result.rules_on)
+        return bool(known) or every or len(self.result.reports) >= self.options.findings
 
     # ---- the word on a trace ----
 
@@ -356,16 +357,18 @@ def dedicated(trace: Trace, subject: Subject) -> Iterator[Trace]:
 def worth_judging(trace: Trace, run: Run) -> bool:
     """A dedicated trace that may show more than the tripwire sees.
 
-    Under refusals that is nothing; a steady cycle has to grow, the others the judge must compare.
+    Under refusals that is nothing.  Repeated cycles must hold more and more, or grant less; what
+    a single one could have before and after, the judge must compare.
     """
-    kinds = [op.kind for op in trace]
-    if run.suspicious or not run.observations:
+    if run.suspicious:
         return True
-    if kinds.count(Kind.FREE_ALL) >= cycles.CYCLES:
-        return run.observations[-1].granted > run.observations[len(kinds) // 2].granted
-    return Kind.DENY not in kinds
-
-
-def limits_for(subject: Subject, bench: Bench) -> Limits:
-    """The limits of a subject, its size classes learned."""
-    return limits_of(subject, probe_edges(bench.execute, subject))
+    held, capacity, granted = [], [], 0
+    for op, seen in zip(trace, run.observations, strict=False):
+        granted += op.size if seen.address else 0
+        if op.kind is Kind.FREE_ALL:
+            held.append(seen.granted)
+            capacity.append(granted)
+            granted = 0
+    if len(held) >= cycles.EXHAUSTING_CYCLES:
+        return held[-1] > held[len(held) // 2] or capacity[-1] < max(capacity)
+    return all(op.kind is not Kind.DENY for op in trace)

@@ -56,6 +56,13 @@ def seed_corpus(corpus: Path, seed: int) -> None:
         (corpus / f"seed-{number:02}").write_bytes(source.randbytes(length))
 
 
+def drop_seed(corpus: Path, program: bytes) -> None:
+    """Takes a program out of the corpus: the next worker would die of it before it searched."""
+    for path in corpus.iterdir():
+        if path.read_bytes() == program:
+            path.unlink()
+
+
 class Guided:
     """A guided search within its budget, through as many workers as it takes.
 
@@ -86,7 +93,9 @@ class Guided:
                 status = worker.status
             if status == ENOUGH or (not status and self._finished()):
                 return
-            yield Death(read_journal(job.journal).program, status)
+            program = read_journal(job.journal).program
+            drop_seed(job.corpus, program)
+            yield Death(program, status)
             self._note_progress()
             self._before = (self.executions, self.operations)
         raise SubjectError(f"the search died {RESTARTS} times: {self._last_words()}")

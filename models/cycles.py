@@ -143,4 +143,4 @@ def repeat(ops: Sequence[Op], times: int, first: int = 0) -> Iterator[Op]:
         for op in ops:
             block = op.first if op.block in (None, NIL) else op.first + offset
             name = op.name + offset if op.kind in ALLOCATING else op.name
-            yield replace(op, name=name, first=block)
+            yield Op(op.kind, name, block, op.second)

@@ -44,7 +44,7 @@ CLAIMS = (
     Claim("bounded.tags", "tags", "headers, footers and fences agree", heap.TAGS,
           "split-forgets-the-footer"),
     Claim("bounded.adjacent_free", "adjacent_free", "no two neighbours are free", heap.ADJACENT,
-          "new-memory-not-merged"),
+          "bounded.adjacent_free"),
     Claim("bounded.free_list", "free_list", "the free list is the set of free blocks",
           heap.FREE_LIST, "no-back-link"),
 )  # fmt: skip
@@ -68,7 +68,7 @@ HUNTS = {
     "bounded.zeroed": Menu(("aligned_alloc", "calloc"), 2, (64,)),
     "bounded.overlap": _TWO,
     "bounded.content": _TWO,
-    "bounded.adjacent_free": _TWO,
+    "bounded.adjacent_free": Menu(("malloc", "free"), 2),
     "bounded.errno": Menu(("malloc", "free"), 2),
     "bounded.prefix": Menu(("malloc", "realloc"), 2),
     "bounded.survival": Menu(("malloc", "realloc"), 2),

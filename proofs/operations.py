@@ -179,7 +179,7 @@ class Exploration:
                 yield from self._granted(side, Block(made, result, size), None)
 
     def _granted(self, path: Path, block: Block, alignment) -> Iterator[Path]:
-        """What a granted block owes; then its client writes whatever it likes into it."""
+        """What a granted block owes; once that is settled its client writes what it likes."""
         payload, size = block.payload, block.size
         least = alignment or PROMISED_ALIGNMENT
         path.owe("alignment", MISALIGNED, is_aligned(payload, least))
@@ -188,9 +188,11 @@ class Exploration:
         for other in path.scene.live:
             apart = _apart(payload, _extent(size), other.payload, _extent(other.size))
             path.owe("overlap", OVERLAP, apart)
-        path.memory = path.memory.after(Scribble(payload, size, len(path.scene.story)))
         path.scene = replace(path.scene, live=(*path.scene.live, block))
-        yield from self._after(path)
+        for sound in self._after(path):
+            written = Scribble(payload, size, len(sound.scene.story))
+            sound.memory = sound.memory.after(written)
+            yield sound
 
     def _failed(self, path: Path) -> None:
         """Nothing has changed, so all that can follow is explored from the state before."""

@@ -14,7 +14,7 @@ import z3
 
 from proofs.integers import NoIntegerForm, Query, Translation
 
-BUDGET = 40_000_000
+BUDGET = 10_000_000
 LITERALS = 300  # a standing solver slows down as it fills up: then a new one takes over
 
 

@@ -158,7 +158,7 @@ class Writer:
             block = NIL
         if block is None:
             return None
-        size = self.size()
+        size = self.draw(HUGE) if self.draw(st.integers(0, 7)) == 7 else self.size()
         if size < 2**20 and block in self.live:
             self.freed[block] = self.live.pop(block)
         return Op(kind, self.name(size), block, size)

@@ -23,8 +23,8 @@ MIRRORS = {
     "damage": ("offset op name kind expected seen", observation.DAMAGE),
     "run": (
         "version op_capacity op_count switches store_size cpu_limit_ms done stage outcome signal "
-        "fault exit_status damage_count suspicious memory_known store_base arena_base arena_size runs "
-        "invariant",
+        "fault exit_status damage_count suspicious memory_known store_base arena_base arena_size "
+        "runs invariant",
         observation.HEADER,
     ),
     "config": (

@@ -1,0 +1,329 @@
+"""The engine of proofs/ against the machine: what it computes is what the compiled library does.
+
+Trust in a proof is trust in the engine; this is where it is earned.
+"""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections.abc import Callable
+
+import pytest
+import z3
+
+from allocator import catalogue
+from allocator.executor import open_executor
+from models.observation import Seen
+from models.trace import NO_NAME, Kind, Op, Trace
+from proofs.engine import Engine
+from proofs.integers import NoIntegerForm, Translation
+from proofs.logic import compare
+from proofs.memory import Memory, Word
+from proofs.path import Path, Reasoning
+from proofs.read_ir import read_ir
+from proofs.scenery import HEAP, PAGE_SOURCE, PAGES, empty_world, make_engine
+from proofs.solver import Solver
+from proofs.sources import module_of, source_of
+from proofs.terms import as_sum, constant_of, number, simplify, value_range
+
+STORE = 1 << 18
+PROGRAMS, LENGTH = 12, 30
+FUNCTIONS = {
+    Kind.MALLOC: "mem_alloc",
+    Kind.CALLOC: "mem_alloc_clear",
+    Kind.ALIGNED_ALLOC: "mem_alloc_aligned",
+    Kind.REALLOC: "mem_resize",
+    Kind.FREE: "mem_free",
+}
+SIZES = (0, 1, 15, 16, 17, 31, 100, 1000, 4064, 4096, 9000, 2**20, 2**63 - 1, 2**63, 2**64 - 1)
+
+
+def random_program(seed: int) -> tuple[Op, ...]:
+    rng = random.Random(seed)
+    ops: list[Op] = []
+    live: list[int] = []
+    for name in range(LENGTH):
+        size = rng.choice(SIZES) if rng.random() < 0.4 else rng.randrange(600)
+        kind = rng.choice(list(FUNCTIONS))
+        if kind in (Kind.FREE, Kind.REALLOC):
+            if not live:
+                continue
+            old = live.pop(rng.randrange(len(live)))
+            ops.append(Op(kind, NO_NAME, old) if kind is Kind.FREE else Op(kind, name, old, size))
+        elif kind is Kind.MALLOC:
+            ops.append(Op(kind, name, size))
+        else:
+            first = rng.choice((1, 3, 8, 16, 32, 64, 256, 4096, 0, 2**62))
+            ops.append(Op(kind, name, first, size))
+        if kind is not Kind.FREE:
+            live.append(name)
+    return tuple(ops)
+
+
+class ConcreteRun:
+    """The engine on numbers: of the two answers of the page source it takes the generous one."""
+
+    def __init__(self) -> None:
+        module = module_of(source_of("best_fit"))
+        reasoning = Reasoning(Solver())
+        self.engine = make_engine(module, reasoning, STORE)
+        self.path: Path = empty_world(self.engine, reasoning)
+        self.blocks: dict[int, int] = {}
+        self._call("mem_open", PAGE_SOURCE)
+
+    def _call(self, function: str, *arguments: int) -> int | None:
+        operands = [number(HEAP), *map(number, arguments)]
+        outcomes = self.engine.call(self.path, function, operands)
+        # The last outcome is the one in which every request for pages was granted that could be.
+        generous = [pair for pair in outcomes if not pair[0].scene.refused] or outcomes
+        assert len(generous) == 1
+        self.path, result = generous[0]
+        self.path.scene = type(self.path.scene)(self.path.scene.granted)
+        for obligation in self.path.owed:
+            assert z3.is_true(z3.simplify(obligation.condition)), obligation.what
+        self.path.owed = ()
+        return None if result is None else constant_of(result)
+
+    def step(self, op: Op) -> int | None:
+        """The address that the operation gives, None where it gives none or is skipped."""
+        if op.kind is Kind.FREE:
+            if op.first in self.blocks:
+                self._call("mem_free", self.blocks.pop(op.first))
+            return None
+        operands = [op.first] if op.kind is Kind.MALLOC else [op.first, op.second]
+        if op.kind is Kind.REALLOC:
+            if op.first not in self.blocks:
+                return None
+            operands[0] = self.blocks[op.first]
+        address = self._call(FUNCTIONS[op.kind], *operands)
+        if address:
+            if op.kind is Kind.REALLOC:
+                del self.blocks[op.first]
+            self.blocks[op.name] = address
+        return address
+
+
+@pytest.fixture(scope="module")
+def executor():
+    with open_executor(catalogue.resolve("best_fit")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("seed", range(PROGRAMS))
+def test_engine_and_library_give_the_same_addresses(seed, executor):
+    program = random_program(seed)
+    run = executor.run(Trace(program, store=STORE))
+    concrete = ConcreteRun()
+    for op, observed in zip(program, run.observations, strict=True):
+        expected = concrete.step(op)
+        if observed.flags & Seen.SKIPPED or op.kind is Kind.FREE:
+            continue
+        actual = observed.address and observed.address - run.base
+        assert (expected and expected - PAGES) == actual, str(op)
+
+
+# ---- instructions ----
+
+WIDTHS = (8, 16, 32, 64)
+
+
+def _signed(value: int, width: int) -> int:
+    return value - (1 << width) if value >> (width - 1) else value
+
+
+def _divided(first: int, second: int) -> int:
+    """Signed division as C does it: towards zero."""
+    return abs(first) // abs(second) * (1 if (first < 0) == (second < 0) else -1)
+
+
+BINARY: dict[str, Callable[[int, int, int], int]] = {
+    "add": lambda a, b, w: a + b,
+    "sub": lambda a, b, w: a - b,
+    "mul": lambda a, b, w: a * b,
+    "and": lambda a, b, w: a & b,
+    "or": lambda a, b, w: a | b,
+    "xor": lambda a, b, w: a ^ b,
+    "shl": lambda a, b, w: a << (b % w),
+    "lshr": lambda a, b, w: a >> (b % w),
+    "ashr": lambda a, b, w: _signed(a, w) >> (b % w),
+    "udiv": lambda a, b, w: a // (b or 1),
+    "urem": lambda a, b, w: a % (b or 1),
+    "sdiv": lambda a, b, w: _divided(_signed(a, w), _signed(b or 1, w)),
+    "srem": lambda a, b, w: _signed(a, w) - _signed(b or 1, w) * _divided(
+        _signed(a, w), _signed(b or 1, w)
+    ),
+}
+COMPARISONS = {
+    "eq": operator.eq, "ne": operator.ne,
+    "ult": operator.lt, "ule": operator.le, "ugt": operator.gt, "uge": operator.ge,
+    "slt": operator.lt, "sle": operator.le, "sgt": operator.gt, "sge": operator.ge,
+}  # fmt: skip
+
+
+def interesting(rng: random.Random, width: int) -> int:
+    edge = rng.choice((0, 1, 2, 1 << (width - 1), (1 << width) - 1, 15, 16, 0xF0))
+    return (edge if rng.random() < 0.5 else rng.getrandbits(width)) % (1 << width)
+
+
+def executed(text: str, arguments: list[int], widths: list[int]):
+    """What a one-function module computes."""
+    reasoning = Reasoning(Solver())
+    engine = Engine(read_ir(text), reasoning, lambda *_: True)
+    operands = [number(value, width) for value, width in zip(arguments, widths, strict=True)]
+    ((_, result),) = engine.call(Path(Memory()), "f", operands)
+    return result if isinstance(result, bool) else constant_of(simplify(result))
+
+
+@pytest.mark.parametrize("opcode", sorted(BINARY))
+def test_arithmetic_instructions(opcode):
+    rng = random.Random(opcode)
+    for width in WIDTHS:
+        text = (
+            f"define i{width} @f(i{width} %a, i{width} %b) {{\n"
+            f"  %r = {opcode} i{width} %a, %b\n  ret i{width} %r\n}}\n"
+        )
+        for _ in range(8):
+            first, second = interesting(rng, width), interesting(rng, width)
+            if opcode in ("shl", "lshr", "ashr"):
+                second %= width
+            if opcode.endswith(("div", "rem")):
+                second = second or 1
+                if opcode[0] == "s" and (first, second) == (1 << (width - 1), (1 << width) - 1):
+                    continue
+            expected = BINARY[opcode](first, second, width) % (1 << width)
+            assert executed(text, [first, second], [width, width]) == expected
+
+
+@pytest.mark.parametrize("predicate", sorted(COMPARISONS))
+def test_comparisons(predicate):
+    rng = random.Random(predicate)
+    text = (
+        "define i32 @f(i64 %a, i64 %b) {\n"
+        f"  %c = icmp {predicate} i64 %a, %b\n  %r = zext i1 %c to i32\n  ret i32 %r\n}}\n"
+    )
+    for _ in range(20):
+        first, second = interesting(rng, 64), interesting(rng, 64)
+        values = [_signed(v, 64) if predicate[0] == "s" else v for v in (first, second)]
+        expected = int(COMPARISONS[predicate](*values))
+        assert executed(text, [first, second], [64, 64]) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "argument", "expected"),
+    [
+        ("%r = sext i32 %x to i64", 0x8000_0000, 0xFFFF_FFFF_8000_0000),
+        ("%r = zext i32 %x to i64", 0x8000_0000, 0x8000_0000),
+    ],
+)
+def test_widening(line, argument, expected):
+    text = f"define i64 @f(i32 %x) {{\n  {line}\n  ret i64 %r\n}}\n"
+    assert executed(text, [argument], [32]) == expected
+
+
+def test_getelementptr_steps_through_structures_and_arrays():
+    text = (
+        "%s = type { i8, [3 x { i32, ptr }], i16 }\n"
+        "define ptr @f(ptr %p, i64 %i) {\n"
+        "  %r = getelementptr %s, ptr %p, i64 1, i32 1, i64 %i, i32 1\n  ret ptr %r\n}\n"
+    )
+    # { i8, pad 7, 3 * 16, i16, pad 6 } is 64 bytes; the array starts at 8, the ptr at 8 in it.
+    assert executed(text, [1000, 2], [64, 64]) == 1000 + 64 + 8 + 2 * 16 + 8
+
+
+def test_memory_is_exact_to_the_byte():
+    """Words, halves and bytes that overlay each other, against a plain bytearray."""
+    class NoQuestions:
+        """Concrete addresses leave nothing open: every question is answered by itself."""
+
+        def state(self, truth):
+            assert isinstance(truth, bool)
+            return self if truth else None
+
+    rng = random.Random(1)
+    memory, plain = Memory(), bytearray(64)
+    for _ in range(200):
+        size = rng.choice((1, 2, 4, 8))
+        at, value = rng.randrange(0, 64 - size), rng.getrandbits(8 * size)
+        if rng.random() < 0.5:
+            memory = memory.after(Word(number(at), number(value, 8 * size)))
+            plain[at : at + size] = value.to_bytes(size, "little")
+        else:
+            seen = constant_of(simplify(memory.load(number(at), size, NoQuestions())))
+            assert seen == int.from_bytes(plain[at : at + size], "little")
+
+
+# ---- terms and their integer form ----
+
+
+def random_term(rng: random.Random, variables, depth: int):
+    if depth == 0 or rng.random() < 0.2:
+        return rng.choice(variables) if rng.random() < 0.7 else number(interesting(rng, 16), 16)
+    first, second = (random_term(rng, variables, depth - 1) for _ in range(2))
+    return rng.choice((
+        lambda: first + second,
+        lambda: first - second,
+        lambda: number(rng.randrange(1, 9), 16) * first,
+        lambda: z3.Concat(number(0, 4), z3.Extract(11, 0, first)),
+        lambda: z3.Concat(z3.Extract(15, 4, first), number(0, 4)),
+        lambda: z3.If(z3.ULT(first, second), first, second),
+        lambda: ~first,
+        lambda: z3.UDiv(first, number(rng.randrange(1, 50), 16)),
+    ))()
+
+
+def test_normal_forms_and_ranges_are_right():
+    rng = random.Random(7)
+    x, y = z3.BitVec("x", 16), z3.ZeroExt(8, z3.BitVec("y", 8))
+    for _ in range(300):
+        term = random_term(rng, (x, y), 3)
+        values = [(x, number(interesting(rng, 16), 16)),
+                  (z3.BitVec("y", 8), number(rng.getrandbits(8), 8))]
+        value = z3.simplify(z3.substitute(term, *values)).as_long()
+        low, high = value_range(term)
+        assert low <= value <= high
+        assert z3.simplify(z3.substitute(simplify(term), *values)).as_long() == value
+        assert as_sum(term).term().eq(simplify(term))
+
+
+def test_comparisons_decided_by_ranges_are_right():
+    rng = random.Random(8)
+    x, y = z3.BitVec("x", 16), z3.ZeroExt(8, z3.BitVec("y", 8))
+    decided = 0
+    for _ in range(400):
+        first, second = (random_term(rng, (x, y), 2) for _ in range(2))
+        predicate = rng.choice(sorted(COMPARISONS))
+        answer = compare(predicate, simplify(first), simplify(second))
+        if not isinstance(answer, bool):
+            continue
+        decided += 1
+        for _ in range(5):
+            values = [(x, number(interesting(rng, 16), 16)),
+                      (z3.BitVec("y", 8), number(rng.getrandbits(8), 8))]
+            numbers = [z3.simplify(z3.substitute(t, *values)).as_long() for t in (first, second)]
+            if predicate[0] == "s":
+                numbers = [_signed(n, 16) for n in numbers]
+            assert COMPARISONS[predicate](*numbers) == answer
+    assert decided > 30
+
+
+def test_integer_form_agrees_with_bit_vectors():
+    rng = random.Random(9)
+    x, y = z3.BitVec("x", 16), z3.ZeroExt(8, z3.BitVec("y", 8))
+    answers = {z3.sat: 0, z3.unsat: 0}
+    for _ in range(120):
+        conditions = [
+            rng.choice((z3.ULE, z3.ULT, operator.eq))(*(
+                random_term(rng, (x, y), 2) for _ in range(2)))
+            for _ in range(rng.randrange(1, 4))
+        ]
+        try:
+            query = Translation().query(conditions)
+        except NoIntegerForm:
+            continue
+        integers, bits = z3.Solver(), z3.Solver()
+        integers.add(*query.conditions, *(s for group in query.sides.values() for s in group))
+        bits.add(*conditions)
+        assert integers.check() == bits.check(), conditions
+        answers[bits.check()] += 1
+    assert min(answers.values()) > 10
