@@ -9,6 +9,7 @@ import os
 import signal as signals
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from allocator import build, sandbox
 from allocator.binding import Door, LoadError, has_symbol, load_global
@@ -41,7 +42,7 @@ class Executor:
     def _close(self) -> None:
         raise NotImplementedError
 
-    def _call(self, command: int, **operands: object) -> int:
+    def _call(self, command: int, **operands: Any) -> int:
         """Carries out one command of sandbox.py; ends the run as the child's end says."""
         raise NotImplementedError
 
@@ -129,12 +130,12 @@ class InProcess(Executor):
             self._door.close()
             self._door = None
 
-    def _call(self, command: int, **operands: object) -> int:
+    def _call(self, command: int, **operands: Any) -> int:
         door = self._door
         assert door, "the executor is closed"
         if command == sandbox.SEARCH:
-            door.set_limits(operands["limits"])  # type: ignore[arg-type]
-            return door.search(operands["seed"], operands["count"], operands["length"])  # type: ignore[arg-type]
+            door.set_limits(operands["limits"])
+            return door.search(*(operands[name] for name in ("seed", "count", "length")))
         if command == sandbox.WALK:
             return door.walk(self.region.walk_offset, WALK_CAPACITY)
         calls = {sandbox.RUN: door.run, sandbox.BEGIN: door.begin, sandbox.STEP: door.step}
@@ -200,7 +201,7 @@ class Sandboxed(Executor):
             self._child = None
         self._file_close()
 
-    def _call(self, command: int, **operands: object) -> int:
+    def _call(self, command: int, **operands: Any) -> int:
         assert self._file >= 0, "the executor is closed"
         if not self._child:
             saved = bytes(self.region.memory[: self.region.walk_offset])
@@ -209,7 +210,8 @@ class Sandboxed(Executor):
         self._death: ChildDied | None = None
         try:
             patience = _SILENCE_SECONDS + self.region.cpu_limit_ms / 1000
-            return self._child.ask(command, patience, self.region.progress, **operands)  # type: ignore[arg-type]
+            progress = self.region.progress
+            return self._child.ask(command, patience, progress, **operands)
         except ChildDied as death:
             self._death = death
             self._child.close()

@@ -19,16 +19,16 @@ from typing import Annotated
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-import typer  # noqa: E402 - the root must be on the path first
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+import typer
+from rich.console import Console
+from rich.table import Table
 
-from allocator import build, catalogue  # noqa: E402
-from allocator.executor import Executor, open_executor  # noqa: E402
-from allocator.region import Region  # noqa: E402
-from allocator.subject import Subject  # noqa: E402
-from models.judge import judge  # noqa: E402
-from models.trace import Kind, Op, Trace  # noqa: E402
+from allocator import build, catalogue
+from allocator.executor import Executor, open_executor
+from allocator.region import Region
+from allocator.subject import Subject
+from models.judge import judge
+from models.trace import Kind, Op, Trace
 
 CI = Path(__file__).resolve().parent
 REPEATS = 200

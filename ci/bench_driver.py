@@ -14,11 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
-from allocator import binding, catalogue  # noqa: E402 - after the path
-from fuzz import worker  # noqa: E402
-from fuzz.job import STATE_COUNTERS, Job  # noqa: E402
-from fuzz.limits import limits_of  # noqa: E402
-from fuzz.native import decoder_library, mutator_library  # noqa: E402
+from allocator import binding, catalogue
+from fuzz import worker
+from fuzz.job import STATE_COUNTERS, Job
+from fuzz.limits import limits_of
+from fuzz.native import decoder_library, mutator_library
 
 
 def main() -> None:
@@ -27,20 +27,17 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="allocheck-"))
     subject = catalogue.resolve("best_fit", coverage=True)
     limits = limits_of(subject, ()).pack()
-    job = Job(subject, limits, decoder_library(), mutator_library(), folder, folder / "journal")
+    files = decoder_library(), mutator_library(), Path(program), folder / "journal"
+    job = Job(subject, limits, *files, runs=int(runs))
+    if mode == "python":
+        worker.search(job, os.open(os.devnull, os.O_WRONLY))
+        return
     core = str(worker.atheris_core())
+    binding.load_global(str(job.mutator))
     binding.load_global(core)
     executor = worker.open_subject(job)
-    counters = executor.state_counters(STATE_COUNTERS)
-    binding.register_counters(core, counters, STATE_COUNTERS)
-    words = [f"{sys.executable} {__file__}", "-timeout=0", f"-runs={runs}", program]
-    if mode == "native":
-        executor.drive(core, words)
-    import atheris  # the core must be in place before
-
-    search = worker.Search(job, executor, os.open(os.devnull, os.O_WRONLY))
-    atheris.Setup(words, search.one_input, internal_libfuzzer=True)
-    atheris.Fuzz()
+    binding.register_counters(core, executor.state_counters(STATE_COUNTERS), STATE_COUNTERS)
+    executor.drive(core, worker.libfuzzer_options(job))
 
 
 if __name__ == "__main__":

@@ -282,8 +282,10 @@ class Campaign:
         corpus = folder / "corpus"
         guided.seed_corpus(corpus, options.seed)
         budget = _Budget(options, 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0))
+        if options.edges and not subject.prebuilt:
+            subject = resolve(self.spec, prefix=options.prefix, coverage=True)
         return Job(
-            resolve(self.spec, prefix=options.prefix, coverage=options.edges),
+            subject,
             self._limits.pack(),
             decoder_library(),
             mutator_library(),

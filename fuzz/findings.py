@@ -54,7 +54,9 @@ def write(finding: Finding, subject: Subject, out: Path, prefix: str | None = No
         (folder / f"{stem}.c").write_text(source)
     test_file = folder / f"test_{finding.rule}_{digest}.py"
     test_file.write_text(_test(finding, subject, digest, prefix))
-    return Report(finding, trace_file, folder / f"{stem}.c" if source else None, test_file)
+    return Report(
+        finding, subject.contract, trace_file, folder / f"{stem}.c" if source else None, test_file
+    )
 
 
 def _test(finding: Finding, subject: Subject, digest: str, prefix: str | None) -> str:

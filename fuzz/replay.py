@@ -43,7 +43,7 @@ def replay(trace: Trace, path: Path, spec: str, options: Options) -> Result:
     result.executions, result.ops = 1, len(trace)
     if finding:
         result.executions, result.ops = finding.executions, finding.executions * len(trace)
-        result.reports.append(Report(finding, path))
+        result.reports.append(Report(finding, subject.contract, path))
     result.notes += expectation(trace, spec, finding.rule if finding else "ok")
     return result
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.check import Finding
+from models.contract import Contract
 from models.trace import to_text
 
 SCHEMA = 1
@@ -19,6 +20,7 @@ class Report:
     """A finding and the files that were written about it."""
 
     finding: Finding
+    contract: Contract
     trace_file: Path
     reproducer: Path | None = None
     test_file: Path | None = None

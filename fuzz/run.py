@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from rich.console import Console  # noqa: E402 - after the path
 from rich.status import Status  # noqa: E402
 
-from allocator.catalogue import bundled, resolve  # noqa: E402
+from allocator.catalogue import bundled  # noqa: E402
 from allocator.subject import SubjectError  # noqa: E402
 from fuzz.campaign import Campaign, Options  # noqa: E402
 from fuzz.replay import read_trace, replay  # noqa: E402
@@ -139,8 +139,7 @@ class Session:
     def say(self, result: Result) -> None:
         """Prints a result: its findings, its notes, its line."""
         for each in result.reports:
-            contract = resolve(result.name, prefix=self._options.prefix).contract
-            print(report(each.finding, contract, str(each.trace_file)))
+            print(report(each.finding, each.contract, str(each.trace_file)))
             if each.reproducer:
                 print(f"reproducer: {each.reproducer}\n")
         for note in result.notes:

@@ -223,17 +223,16 @@ def _digits(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef
     """A concatenation as a number: each part an unsigned digit, taken apart if it cannot wrap."""
     shift = 0
     for part in reversed(term.children()):
-        if z3.is_bv_value(part):
-            yield factor * (part.as_long() << shift), None
+        total = as_sum(part)
+        low, high = total.bounds()
+        if not total.parts:
+            yield factor * (total.constant % (1 << part.size()) << shift), None
+        elif low >= 0 and high < 1 << part.size():
+            yield factor * (total.constant << shift), None
+            for coefficient, atom in total.parts:
+                yield factor * (coefficient << shift), atom
         else:
-            total = as_sum(part)
-            low, high = total.bounds()
-            if 0 <= low and high < 1 << part.size():
-                yield factor * (total.constant << shift), None
-                for coefficient, atom in total.parts:
-                    yield factor * (coefficient << shift), atom
-            else:
-                yield factor << shift, part
+            yield factor << shift, total.term()
         shift += part.size()
 
 

@@ -26,7 +26,7 @@ MAY_IMPORT = {
 HOME = {
     "ctypes": {"allocator/binding.py"},
     "atheris": {"fuzz"},
-    "z3": {"proofs"},
+    "z3": {"proofs", "tests"},
     "llvmlite": {"proofs"},
     "hypothesis": {"tests"},
     "pytest": {"tests"},

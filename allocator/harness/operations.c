@@ -337,7 +337,8 @@ static void run_write(struct executor *ex, const struct op *op, struct observati
 static void run_misuse(struct executor *ex, const struct op *op, struct observation *seen)
 {
     const struct config *config = ex->config;
-    const struct block *block = op->first < ex->table.capacity ? &ex->table.blocks[op->first] : NULL;
+    int named = op->first < ex->table.capacity;
+    const struct block *block = named ? &ex->table.blocks[op->first] : NULL;
     int twice = op->kind == OP_DOUBLE_FREE;
     int allowed = block && ex->subject->free
                   && (twice ? config->detects_double_free && block->state == BLOCK_FREED

@@ -1,4 +1,4 @@
-/* What one operation does: shared by operations.c, which does it, and executor.c, which repeats it. */
+/* What one operation does: operations.c does it, executor.c repeats it. */
 #ifndef ALLOCHECK_OPERATIONS_H
 #define ALLOCHECK_OPERATIONS_H
 

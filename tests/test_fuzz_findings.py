@@ -1,0 +1,138 @@
+"""What is left of a finding: a trace that replays, a C program and a pytest case that fail alone."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from allocator.catalogue import resolve
+from allocator.subject import Subject
+from fuzz.bench import Bench
+from fuzz.findings import subject_folder, write
+from fuzz.reproducer import build_line
+from fuzz.results import Report
+from models.trace import from_text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The planted bug, a trace that shows it, the rule that is broken.
+CASES = [
+    ("calloc-product-wraps", "p0 = calloc 0x1000000000000001 16", "refusal"),
+    ("clears-without-tail", "p0 = malloc 64\nwrite p0\nfree p0\np1 = calloc 1 63", "zeroed"),
+    ("failed-realloc-frees", "p0 = malloc 64\np1 = realloc p0 SIZE_MAX-64", "survival"),
+    ("malloc-zero-null", "p0 = malloc 0\np1 = malloc 8", "zero_size"),
+    ("free-clobbers-errno", "p0 = malloc 1\nfree p0", "errno"),
+    ("free-null-dereferences", "free NULL", "null"),
+    ("exit-on-bad-alignment", "p0 = aligned_alloc 24 8", "exit"),
+    ("abort-when-full", "# store: 4096\np0 = malloc 8000", "oom"),
+    ("foreign-memory-is-ours", "p0 = malloc 1\nforeign 64\np1 = malloc 4096", "bounds"),
+    ("free-trusts-its-argument", "p0 = malloc 1\nfree p0\ndouble_free p0", "misuse"),
+    ("size-equals-alignment", "p0 = aligned_alloc 64 64\np1 = aligned_alloc 64 64", "alignment"),
+]
+
+
+def written(tmp_path: Path, spec: str, text: str) -> tuple[Subject, Report]:
+    subject = resolve(spec)
+    with Bench(subject) as bench:
+        finding = bench.check(from_text(text), budget=0)
+    assert finding is not None, f"{spec} is clean on this trace"
+    return subject, write(finding, subject, tmp_path)
+
+
+def run_reproducer(subject: Subject, report: Report) -> subprocess.CompletedProcess[str]:
+    source = report.reproducer
+    assert source is not None
+    words = shlex.split(build_line(subject, source.name))
+    assert words[0] == "cc"
+    command = [sys.executable, "-m", "ziglang", "cc", *words[1:]]
+    subprocess.run(command, cwd=source.parent, check=True)
+    program = [source.parent / source.stem]
+    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(("bug", "text", "rule"), CASES)
+def test_the_reproducer_shows_the_rule_alone(tmp_path, bug, text, rule):
+    subject, report = written(tmp_path, f"best_fit+bugs/{bug}", text)
+    assert report.finding.rule == rule
+    done = run_reproducer(subject, report)
+    assert done.stdout.startswith(f"violated: {rule}, operation "), done.stdout
+    assert done.returncode == 1
+
+
+def test_the_reproducer_is_silent_on_the_sound_allocator(tmp_path):
+    _, report = written(tmp_path, *_case("clears-without-tail"))
+    done = run_reproducer(resolve("best_fit"), report)
+    assert (done.stdout, done.returncode) == ("not reproduced\n", 0)
+
+
+def test_no_reproducer_for_what_calls_cannot_show(tmp_path):
+    spec = "best_fit+bugs/first-fit"
+    text = "p0 = malloc 512\np1 = malloc 1\np2 = malloc 64\np3 = malloc 1\nfree p0\nfree p2\n"
+    _, report = written(tmp_path, spec, text + "p4 = malloc 64\n")
+    assert report.finding.rule == "model"
+    assert report.reproducer is None
+
+
+def test_a_user_subject_is_called_by_its_own_names(tmp_path):
+    source = tmp_path / "mine.c"
+    source.write_text(
+        "#include <stddef.h>\nstatic char bytes[9999]; static size_t used;\n"
+        "void *mine_malloc(size_t n) { void *at = bytes + used; used += n & 31; return at; }\n"
+        "void mine_free(void *at) { (void)at; }\n"
+    )
+    text = "p0 = malloc 40\np1 = malloc 40\n"
+    subject, report = written(tmp_path / "out", str(source), text)
+    assert "mine_malloc(" in report.reproducer.read_text()
+    done = run_reproducer(subject, report)
+    assert done.returncode == 1
+    assert f"violated: {report.finding.rule}" in done.stdout
+
+
+def test_the_trace_says_what_to_expect(tmp_path):
+    spec, text = _case("clears-without-tail")
+    _, report = written(tmp_path, spec, text)
+    trace = from_text(report.trace_file.read_text())
+    assert (trace.subject, trace.expect) == (spec, "zeroed")
+    assert report.trace_file.name.startswith("zeroed-")
+
+
+@pytest.mark.parametrize(("spec", "status"), [(None, 1), ("best_fit", 0)])
+def test_the_pytest_case_fails_until_the_bug_is_gone(tmp_path, spec, status):
+    bug, text = _case("clears-without-tail")
+    _, report = written(tmp_path, bug, text)
+    case = report.test_file.read_text()
+    report.test_file.write_text(case.replace(f"resolve('{bug}')", f"resolve('{spec or bug}')"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    done = subprocess.run(
+        [*command, f"--rootdir={ROOT}", "-c", ROOT / "pyproject.toml", report.test_file],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    assert ("is not zero" in done.stdout or "zeroed" in done.stdout) == (status == 1)
+
+
+def test_the_same_finding_is_written_once(tmp_path):
+    spec, text = _case("clears-without-tail")
+    _, first = written(tmp_path, spec, text)
+    _, again = written(tmp_path, spec, text)
+    assert first.trace_file == again.trace_file
+    assert len(list(first.trace_file.parent.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["best_fit+bugs/x", "../../etc/passwd", "/tmp/a b.c", ".."])
+def test_folders_stay_below_out(tmp_path, name):
+    folder = subject_folder(tmp_path, name)
+    assert folder.parent == tmp_path
+    assert folder != tmp_path
+
+
+def _case(bug: str) -> tuple[str, str]:
+    text = next(text for name, text, _ in CASES if name == bug)
+    return f"best_fit+bugs/{bug}", text
