@@ -21,6 +21,14 @@ _LIMITS_CAPACITY = 1024
 _COMMAND = struct.Struct(f"<IIQQ{_LIMITS_CAPACITY}s")
 _REPLY = struct.Struct("<Q")
 _START_SECONDS = 20.0
+# Room for libraries, allocators above all, that want their thread-local storage in the first block.
+_TUNABLES = "glibc.rtld.optional_static_tls=65536"
+
+
+def environment() -> dict[str, str]:
+    """The environment for a process that is to load a subject."""
+    given = os.environ.get("GLIBC_TUNABLES")
+    return {**os.environ, "GLIBC_TUNABLES": f"{given}:{_TUNABLES}" if given else _TUNABLES}
 
 
 class ChildDied(Exception):
@@ -50,6 +58,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                env=environment(),
             )
         finally:
             os.close(command_read)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -255,20 +256,22 @@ class Campaign:
         job = self._job(subject)
         search = Guided(job, self._folder() / "search.log", self._progress(lambda: search))
         before = (self.result.executions, self.result.ops)
-        for message in search.run():
-            self._count_guided(before, search)
-            if isinstance(message, Suspect):
-                self._reconsider(from_text(message.trace))
-            else:
-                self._after_death(message)
-            if self._enough:
-                break
+        with closing(search.run()) as messages:  # the worker ends with it, come what may
+            for message in messages:
+                self._count_guided(before, search)
+                if isinstance(message, Suspect):
+                    self._reconsider(from_text(message.trace))
+                else:
+                    self._after_death(message)
+                if self._enough:
+                    break
         self._count_guided(before, search)
-        for message in guided.survey(job, self._folder() / "survey.log"):
-            if isinstance(message, Survey):
-                self.result.edges, self.result.states = message.edges, message.states
-            else:
-                self._reconsider(from_text(message.trace))
+        with closing(guided.survey(job, self._folder() / "survey.log")) as messages:
+            for message in messages:
+                if isinstance(message, Survey):
+                    self.result.edges, self.result.states = message.edges, message.states
+                else:
+                    self._reconsider(from_text(message.trace))
 
     def _count_guided(self, before: tuple[int, int], search: Guided) -> None:
         self.result.executions = before[0] + search.executions

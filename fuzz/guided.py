@@ -15,7 +15,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from fuzz.journal import read_journal
 from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES
 
 WORKER = Path(__file__).resolve().parent / "worker.py"
-SEEDS, SEED_OPERATIONS = 48, (16, 64, 200)
+SEEDS, SEED_OPERATIONS = 48, (64, 256, 1000)
 POLL_SECONDS = 0.2
 STALL_SECONDS = 15.0
 RESTARTS = 20
@@ -77,7 +77,7 @@ class Guided:
         self._checked = False
         self.executions = self.operations = 0
 
-    def run(self) -> Iterator[Suspect | Death]:
+    def run(self) -> Generator[Suspect | Death, None, None]:
         """Searches; what the worker suspects comes out as it is found.
 
         Raises SubjectError when the worker cannot work: it dies before its first program, again
@@ -165,7 +165,7 @@ class Guided:
         return lines[-1] if lines else "no word why"
 
 
-def survey(job: Job, log: Path) -> Iterator[Suspect | Survey]:
+def survey(job: Job, log: Path) -> Generator[Suspect | Survey, None, None]:
     """What the corpus covers, and what its programs break."""
     deadline = time.monotonic() + SURVEY_SECONDS
     with _Worker("survey", job, log) as worker:

@@ -10,7 +10,7 @@ from typing import Any
 from allocator.subject import Subject
 from models.rules import ALL
 
-MAX_PROGRAM = 2048
+MAX_PROGRAM = 4104
 STATE_COUNTERS = 1 << 14
 ENOUGH = 3  # exit status of a worker that has found what it can
 SEARCH_CPU_MS = 50  # a program that takes longer is suspicious; the judge gives it more

@@ -107,6 +107,14 @@ static void change_profile(struct program *p)
     p->data[draw(p, PROFILE_BYTES)] = (uint8_t)draw(p, 256);
 }
 
+/* As the blind generator would: what no sequence of small steps leads to. */
+static void start_anew(struct program *p)
+{
+    p->count = draw(p, (uint32_t)p->capacity + 1);
+    for (size_t i = 0; i < PROFILE_BYTES + bytes_of(p->count); i++)
+        p->data[i] = (uint8_t)draw(p, 256);
+}
+
 static void mutate_once(struct program *p)
 {
     static void (*const mutations[])(struct program *) = {
@@ -144,6 +152,8 @@ EXPORTED size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_s
     }
     p.count = (size - PROFILE_BYTES) / OPERATION_BYTES;
     p.capacity = (max_size - PROFILE_BYTES) / OPERATION_BYTES;
+    if (draw(&p, 16) == 0)
+        start_anew(&p);
     for (uint32_t times = 1 + draw(&p, 4); times; times--)
         mutate_once(&p);
     return PROFILE_BYTES + bytes_of(p.count);

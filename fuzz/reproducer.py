@@ -43,7 +43,18 @@ def build_line(subject: Subject, name: str) -> str:
     files += [str(subject.prebuilt)] if subject.prebuilt else []
     folders = [f"-I{path}" for path in subject.include]
     folders += [f"-iquote{subject.folder}"] if subject.folder else []
-    words = ["cc", "-g", "-O2", "-fno-builtin", *subject.flags, *folders, name, *files, "-lm", "-lpthread"]
+    words = [
+        "cc",
+        "-g",
+        "-O2",
+        "-fno-builtin",
+        *subject.flags,
+        *folders,
+        name,
+        *files,
+        "-lm",
+        "-lpthread",
+    ]
     return shlex.join([*words, "-o", name.removesuffix(".c")])
 
 

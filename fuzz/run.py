@@ -16,16 +16,16 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
 
-from rich.console import Console  # noqa: E402 - after the path
-from rich.status import Status  # noqa: E402
+from rich.console import Console
+from rich.status import Status
 
-from allocator.catalogue import bundled  # noqa: E402
-from allocator.subject import SubjectError  # noqa: E402
-from fuzz.campaign import Campaign, Options  # noqa: E402
-from fuzz.replay import read_trace, replay  # noqa: E402
-from fuzz.results import ERROR, UNSTABLE, VIOLATION, Result, to_json  # noqa: E402
-from models.report import report  # noqa: E402
-from models.trace import TraceError  # noqa: E402
+from allocator.catalogue import bundled
+from allocator.subject import SubjectError
+from fuzz.campaign import Campaign, Options
+from fuzz.replay import read_trace, replay
+from fuzz.results import ERROR, UNSTABLE, VIOLATION, Result, to_json
+from models.report import report
+from models.trace import TraceError
 
 DEFAULT_SECONDS = 40.0  # shared among the subjects, at least 2 each
 MEANING = (

@@ -16,18 +16,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
 
-from allocator import binding  # noqa: E402 - after the path
-from allocator.executor import InProcess  # noqa: E402
-from fuzz.job import ENOUGH, SEARCH_CPU_MS, STATE_COUNTERS, Job, Survey, Suspect, to_line  # noqa: E402
-from fuzz.journal import Journal  # noqa: E402
-from models.judge import CannotJudge, judge  # noqa: E402
-from models.trace import to_text  # noqa: E402
+from allocator import binding
+from allocator.executor import InProcess
+from fuzz.job import ENOUGH, SEARCH_CPU_MS, STATE_COUNTERS, Job, Survey, Suspect, to_line
+from fuzz.journal import Journal
+from models.judge import CannotJudge, judge
+from models.trace import to_text
 
 SAMPLED = 4096  # one in so many programs is judged without being suspicious
 
 JUDGED_EACH = 3  # traces told for one rule, before only shorter ones are
 JUDGING_SHARE = 0.3  # of the time, at most
-RUN_CAPACITY = 1 << 10
+RUN_CAPACITY = 1 << 11
+SURVEY_SHARE, SURVEY_SECONDS = 0.2, 20.0  # of a search in seconds; for one in runs
 
 
 class Search:
@@ -42,6 +43,7 @@ class Search:
         self._started = time.monotonic()
         self._judging = 0.0
         self._known = 0
+        self._parent = os.getppid()
 
     def one_input(self, data: bytes) -> None:
         """Runs one program."""
@@ -50,7 +52,10 @@ class Search:
         suspicious = self._executor.run_bytes(data)
         if journal.executions == 1:
             binding.install_guard()  # libFuzzer has taken the signals since it was opened
-        if suspicious or not journal.executions % SAMPLED:
+        sampled = not journal.executions % SAMPLED
+        if sampled and os.getppid() != self._parent:
+            os._exit(ENOUGH)  # nobody listens any more
+        if suspicious or sampled:
             self._consider()
 
     def _consider(self) -> None:
@@ -93,6 +98,7 @@ def libfuzzer_options(job: Job) -> list[str]:
     names = ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz", "alrm")
     options = [f"-handle_{name}=0" for name in names]
     options += ["-timeout=0", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
+    options += ["-reduce_inputs=0", "-prefer_small=0"]
     options += [f"-max_len={job.max_program}", f"-seed={job.seed % 2**31 or 1}"]
     options += [f"-runs={job.runs}"] if job.runs else []
     options += [f"-max_total_time={max(1, round(job.seconds))}"] if job.seconds else []
@@ -144,16 +150,23 @@ class Coverage:
 
 
 def survey(job: Job, messages: int) -> None:
-    """Runs each program of the corpus once: judges it, and tells what the corpus covers."""
+    """Runs each program of the corpus once: judges it, and tells what the corpus covers.
+
+    A corpus too large to be judged within a share of the search's time is judged as far as that
+    lasts; after that the suspicious ones are.
+    """
     executor = open_subject(job)
     executor.state_counters(STATE_COUNTERS)
     told: set[str] = set()
     edges, states = Coverage(), Coverage()
+    deadline = time.monotonic() + (SURVEY_SHARE * job.seconds or SURVEY_SECONDS)
     for count, path in enumerate(sorted(job.corpus.iterdir()), 1):
-        executor.run_bytes(path.read_bytes())
+        suspicious = executor.run_bytes(path.read_bytes())
         seen = executor.counters()
         edges.add(seen[0])
         states.add(seen[1])
+        if not suspicious and time.monotonic() > deadline:
+            continue
         trace, run = executor.last_trace(), executor.last_run()
         try:
             verdict = judge(trace, run, job.subject.contract, job.rules)

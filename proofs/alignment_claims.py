@@ -81,8 +81,9 @@ def _recorded(name: str, *results: z3.BitVecRef | None) -> Hook:
 
     def hook(_engine: Engine, path: Path, arguments: Sequence) -> list[Outcome]:
         noted(path, name, arguments)
-        return [(path if index == 0 else path.fork(), result)
-                for index, result in enumerate(results)]
+        return [
+            (path if index == 0 else path.fork(), result) for index, result in enumerate(results)
+        ]
 
     return hook
 
@@ -94,13 +95,12 @@ def _study_aligned(module: Module, ledger: Ledger) -> Engine:
         "release": _recorded("release", None),
         "mem_alloc": _recorded("mem_alloc", z3.BitVec("ordinary", WORD)),
     }
-    engine = make_engine(module, ledger.reasoning, 0, **hooks)
+    engine = make_engine(module, ledger.reasoning, None, **hooks)
     alignment, size = z3.BitVecs("alignment size", WORD)
     path = empty_world(engine, ledger.reasoning)
     ledger.premise(told(path, Step("aligned_alloc", (alignment, size), made=0)))
     outcomes = []
-    for returned, result in engine.call(path, "mem_alloc_aligned",
-                                        [number(HEAP), alignment, size]):
+    for returned, result in engine.call(path, "mem_alloc_aligned", [number(HEAP), alignment, size]):
         power = z3.And(alignment != 0, alignment & (alignment - 1) == 0)
         for valid, outcome in ledger.reasoning.split(returned, power):
             if valid:
@@ -116,7 +116,7 @@ def _study_aligned(module: Module, ledger: Ledger) -> Engine:
 def _owe_valid(engine: Engine, ledger: Ledger, path: Path, result, alignment, size) -> None:
     calls = path.scene.called
     if ledger.reasoning.certain(path, z3.ULE(alignment, GRAIN)):
-        (_, requested), = calls("mem_alloc") or [(None, size + 1)]
+        ((_, requested),) = calls("mem_alloc") or [(None, size + 1)]
         ordinary = len(path.scene.calls) == 1
         same = result == z3.BitVec("ordinary", WORD)
         path.owe(FAMILY, SMALL, z3.And(ordinary, requested == size, same))
@@ -146,11 +146,22 @@ def _owe_cut(path: Path, result, alignment, size) -> None:
     path.owe(FAMILY, MISALIGNED, result & (alignment - 1) == 0)
     path.owe(FAMILY, ROOM, z3.Or(room == 0, z3.UGE(room, SMALLEST)))
     path.owe(FAMILY, SHORT, z3.And(z3.UGE(need, size + OVERHEAD), z3.UGE(rest, need)))
-    path.owe(FAMILY, PARTS, z3.And(result == block + TAG, rest == have - room,
-                                   z3.ULE(room, have), room & number(GRAIN - 1) == 0))
+    path.owe(
+        FAMILY,
+        PARTS,
+        z3.And(
+            result == block + TAG,
+            rest == have - room,
+            z3.ULE(room, have),
+            room & number(GRAIN - 1) == 0,
+        ),
+    )
     freed = path.scene.called("release")
-    path.owe(FAMILY, PARTS, room == 0 if not freed else z3.And(
-        freed[0][1] == lower, freed[0][2] == room, room != 0))
+    path.owe(
+        FAMILY,
+        PARTS,
+        room == 0 if not freed else z3.And(freed[0][1] == lower, freed[0][2] == room, room != 0),
+    )
 
 
 STUDIES = (

@@ -12,13 +12,14 @@ from proofs.claims import Claim, Ledger
 from proofs.engine import Engine
 from proofs.ir import Module
 from proofs.operations import LIMIT, Exploration, Menu
-from proofs.scenery import make_engine
+from proofs.scenery import ABORTS, PageSource, make_engine
 from proofs.study import Study
 
 CLAIMS = (
     Claim("bounded.no_undefined", "crash", "no undefined behaviour, every access aligned", (),
           "bounded.no_undefined"),
-    Claim("bounded.abort", "abort", "no valid program ends in abort", (), "abort-on-huge-request"),
+    Claim("bounded.abort", "abort", "no valid program ends in abort", (ABORTS,),
+          "abort-on-huge-request"),
     Claim("bounded.bounds", "bounds", "no access, and no block, outside granted memory",
           (says.OUTSIDE,), "fence-past-the-end"),
     Claim("bounded.alignment", "alignment", "every block is aligned as promised",
@@ -48,17 +49,19 @@ CLAIMS = (
     Claim("bounded.free_list", "free_list", "the free list is the set of free blocks",
           heap.FREE_LIST, "no-back-link"),
 )  # fmt: skip
+PUBLIC = ("mem_open", "mem_alloc", "mem_alloc_clear", "mem_alloc_aligned", "mem_resize", "mem_free")
 ENTERED = (
-    *("mem_open", "mem_alloc", "mem_alloc_clear", "mem_alloc_aligned", "mem_resize", "mem_free"),
+    *PUBLIC,
     *("take", "best_fit", "grow", "occupy", "release", "link_free", "unlink_free", "set_tags"),
 )
 ASSUMPTIONS = (
-    f"the page source grants at most {LIMIT} bytes, in one piece, from a page boundary",
+    f"the page source grants at most {LIMIT} bytes, the first from a page boundary",
     "frees and resizes are valid",
 )
-_ALIGNMENTS = (32, 64, 4096)
+_ALIGNMENTS = (64, 4096)
 _EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
-FULL = (Menu(_EVERY_VERB, 2, _ALIGNMENTS), Menu(("malloc", "free", "realloc"), 3))
+_GAPS = Menu(("malloc", "free"), 2, foreign=True)
+FULL = (_GAPS, Menu(_EVERY_VERB, 2, _ALIGNMENTS), Menu(("malloc", "free", "realloc"), 3))
 QUICK = (Menu(_EVERY_VERB, 1, _ALIGNMENTS), Menu(("malloc", "free", "realloc"), 2))
 # Where each canary dies: the shortest programs that show its bug.
 _ONE, _TWO = Menu(("malloc",), 1), Menu(("malloc",), 2)
@@ -85,11 +88,16 @@ def study(menus: tuple[Menu, ...]) -> Study:
     """The bounded check over some menus; its bound is the length of the longest program."""
 
     def run(module: Module, ledger: Ledger) -> Engine:
-        engine = make_engine(module, ledger.reasoning, LIMIT)
+        covered: set[tuple[str, str]] = set()
         for menu in menus:
+            pages = PageSource(LIMIT, menu.foreign)
+            engine = make_engine(module, ledger.reasoning, pages)
+            engine.covered = covered
             Exploration(engine, ledger, menu).run()
         return engine
 
     depth = max(menu.depth for menu in menus)
-    told = tuple(f"{', '.join(menu.verbs)}: up to {menu.depth} operations" for menu in menus)
-    return Study("bounded", CLAIMS, (*ASSUMPTIONS, *told), ENTERED, run, {"ops": depth})
+    told = tuple(menu.told() for menu in menus)
+    clearing = max((menu.depth for menu in menus if "calloc" in menu.verbs), default=0)
+    bounds = {"bounded.zeroed": {"ops": clearing}}
+    return Study("bounded", CLAIMS, (*ASSUMPTIONS, *told), ENTERED, run, {"ops": depth}, bounds)

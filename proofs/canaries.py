@@ -35,9 +35,9 @@ class Canary:
     note: str
 
 
-def refuted_by(claim: Claim, *, fresh: bool = False) -> Canary:
-    """Tries the claim on its planted bug; from the cache unless `fresh`."""
-    module = module_of(source_of(BUGS + claim.canary))
+def refuted_by(claim: Claim, kind: str = "raw", *, fresh: bool = False) -> Canary:
+    """Tries the claim on its planted bug, in IR of that kind; from the cache unless `fresh`."""
+    module = module_of(source_of(BUGS + claim.canary), kind)
     path = CACHE / "canaries" / f"{_key(module, claim)}.json"
     if path.is_file() and not fresh:
         return Canary(**json.loads(path.read_text()))
@@ -77,4 +77,3 @@ def _own_code() -> str:
     for path in sorted(HERE.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-

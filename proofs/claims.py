@@ -111,11 +111,12 @@ class Ledger:
         own = [entry for entry in due if entry.family == claim.family]
         if not own:
             return
-        model = self.reasoning.counterexample(path, every(*(entry.condition for entry in own)))
-        if model is None:
-            return
-        first = next(entry for entry in own if not model.holds(entry.condition))
-        self.refuted[claim.name] = Refutation(first.what, path.fork(), model)
+        order = {what: rank for rank, what in enumerate(claim.conclusions)}
+        for entry in sorted(own, key=lambda entry: order.get(entry.what, len(order))):
+            model = self.reasoning.counterexample(path, entry.condition)
+            if model is not None:
+                self.refuted[claim.name] = Refutation(entry.what, path.fork(), model)
+                return
 
     def untested(self, claim: Claim) -> list[str]:
         """Conclusions of the claim that no path put to the test."""

@@ -5,27 +5,30 @@ It only decodes; replay.py runs the trace.
 
 from __future__ import annotations
 
+from models.trace import NIL, NO_NAME, Kind, Op, Trace
 from proofs.claims import Refutation
 from proofs.operations import LIMIT
 from proofs.scenery import Scene, Step
 from proofs.solver import Model
-from models.trace import NIL, NO_NAME, Kind, Op, Trace
 
 
 def trace_of(refutation: Refutation, subject: str, rule: str) -> Trace:
     """The story of the path, its operands as in the refuting state.
 
-    A refusal of the page source becomes a `deny` before the operation that met it.
+    What the page source did becomes a `foreign` or a `deny` before the operation that met it.
     """
     scene = refutation.path.scene
     assert isinstance(scene, Scene)
     ops: list[Op] = []
     for index, step in enumerate(scene.story):
         last = index == len(scene.story) - 1
-        if step.refused or (last and scene.refused):
-            ops.append(Op(Kind.DENY, NO_NAME, 1))
+        requests = scene.requests if last else step.requests
+        if requests.gap is not None:
+            ops.append(Op(Kind.FOREIGN, NO_NAME, refutation.model.value(requests.gap)))
+        if requests.refused:
+            ops.append(Op(Kind.DENY, NO_NAME, requests.refused))
         ops.append(_op(step, refutation.model))
-        if step.refused or (last and scene.refused):
+        if requests.refused:
             ops.append(Op(Kind.DENY, NO_NAME, 0))
     return Trace(tuple(ops), subject, LIMIT, rule, (refutation.what,))
 

@@ -62,7 +62,7 @@ class Engine:
     """The executor of one module.
 
     hooks     callee -> what to do instead of executing it
-    guard     (engine, path, address, size, writes) -> the condition under which the access is allowed
+    guard     (engine, path, address, size, writes) -> when the access is allowed
     rounds    how often a path may enter one block of one activation
     covered   (function, block) pairs executed so far
     ended     paths that ended inside a call: undefined behaviour, abort

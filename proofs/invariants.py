@@ -68,9 +68,7 @@ FREE_LIST = (
 
 def block_conjuncts(block: RowBlock, end: Number) -> Iterator[Conjunct]:
     """What must hold of one block before the walk may step over it."""
-    possible = every(
-        is_aligned(block.size, GRAIN), at_most(SMALLEST, block.size)
-    )
+    possible = every(is_aligned(block.size, GRAIN), at_most(SMALLEST, block.size))
     yield "tiling", TILING[0], possible
     yield "tiling", TILING[1], at_most(block.size, end - block.address)
     yield "tags", TAGS[0], equal(block.header, block.footer)

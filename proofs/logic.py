@@ -82,8 +82,9 @@ def is_aligned(address: Number, alignment: int) -> Truth:
     """address is a multiple of `alignment`, a power of two."""
     if isinstance(address, int):
         return address % alignment == 0
-    known = low_bits(address, alignment.bit_length() - 1)
-    return address & (alignment - 1) == 0 if known is None else known == 0
+    count = alignment.bit_length() - 1
+    known = low_bits(address, count)
+    return z3.Extract(count - 1, 0, address) == 0 if known is None else known == 0
 
 
 def one_of(value: Number, choices: Sequence[Number]) -> Truth:
@@ -103,7 +104,9 @@ def compare(predicate: str, first: Number, second: Number) -> Truth:
     if predicate in _SIGNED:
         half = 1 << (width - 1)
         if any(value_range(term)[1] >= half for term in (first, second)):
-            return _SIGNED[predicate](first, second)
+            truth = z3.simplify(_SIGNED[predicate](first, second))
+            decided = plain(truth)
+            return truth if decided is None else decided
         predicate = "u" + predicate[1:]
     if predicate in ("eq", "ne") and (apart := constant_distance(first, second)) is not None:
         return (apart == 0) == (predicate == "eq")

@@ -120,26 +120,42 @@ def ones(value: z3.BitVecRef) -> z3.BitVecRef:
 
 def _and(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     """Where the masked low bits are known, a subtraction or a constant: it stays a plain sum."""
-    value, mask = (second, constant_of(first)) if z3.is_bv_value(first) else (
-        first,
-        constant_of(second),
+    value, mask = (
+        (second, constant_of(first))
+        if z3.is_bv_value(first)
+        else (
+            first,
+            constant_of(second),
+        )
     )
     if mask is None or z3.is_bv_value(value):
         return first & second
     width = value.size()
     cleared = (1 << width) - mask  # mask clears the low bits when this is a power of two
-    if cleared & (cleared - 1) == 0:
-        known = low_bits(value, cleared.bit_length() - 1)
-        return first & second if known is None else value - number(known, width)
-    known = low_bits(value, mask.bit_length())
-    return first & second if known is None else number(known & mask, width)
+    if mask and cleared & (cleared - 1) == 0:
+        count = cleared.bit_length() - 1
+        known = low_bits(value, count)
+        if known is not None:
+            return value - number(known, width)
+        return z3.Concat(z3.Extract(width - 1, count, value), number(0, count))
+    count = mask.bit_length()
+    known = low_bits(value, count)
+    if known is not None:
+        return number(known & mask, width)
+    if mask & (mask + 1) == 0 and 0 < count < width:  # mask keeps the low bits
+        return z3.Concat(number(0, width - count), z3.Extract(count - 1, 0, value))
+    return first & second
 
 
 def _or(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     """Where the bits to be set are known, an addition."""
-    value, extra = (second, constant_of(first)) if z3.is_bv_value(first) else (
-        first,
-        constant_of(second),
+    value, extra = (
+        (second, constant_of(first))
+        if z3.is_bv_value(first)
+        else (
+            first,
+            constant_of(second),
+        )
     )
     if extra is None or z3.is_bv_value(value):
         return first | second
@@ -178,6 +194,8 @@ _SHAPING: dict[str, Callable] = {
     "bitcast": lambda value, _width: value,
     "freeze": lambda value, _width: value,
 }
+
+
 def _address(steps: AddressSteps, values: Sequence[Value]) -> z3.BitVecRef:
     base, width = values[0], values[0].size()
     total = base + number(steps.offset, width)

@@ -166,9 +166,7 @@ def _seen_through(unsure: list[Write], address, size: int, value, asker: Asker):
         if state is None:
             break
         age, suspect = next(
-            (age, write)
-            for age, write in waiting
-            if _is_so(touches(write, address, size), state)
+            (age, write) for age, write in waiting if _is_so(touches(write, address, size), state)
         )
         if not asker.state(negate(_covers(suspect, address, size))):
             # All that is older is hidden behind it.

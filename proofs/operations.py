@@ -18,13 +18,14 @@ from proofs.logic import at_most, equal, every, is_aligned, less, some
 from proofs.memory import Memory, Scribble, Write
 from proofs.path import Path, PathAsker
 from proofs.scenery import (
+    ABORTS,
     ENOMEM,
     ERRNO,
     HEAP,
     PAGE_SOURCE,
-    PAGES,
     Block,
     Step,
+    concluded,
     empty_world,
     errno_of,
     inside,
@@ -58,6 +59,12 @@ class Menu:
     verbs: tuple[str, ...]
     depth: int
     alignments: tuple[int, ...] = ()
+    foreign: bool = False
+
+    def told(self) -> str:
+        """The menu in words, for a report's assumptions."""
+        extra = ", gaps up to 255 bytes (0 or 9 mod 16) before grants" if self.foreign else ""
+        return f"{', '.join(self.verbs)}: up to {self.depth} operations{extra}"
 
 
 @dataclass
@@ -116,9 +123,18 @@ class Exploration:
                 )
 
     def _realloc(self, state: Path) -> Iterator[Path]:
+        if not state.scene.story:
+            self._resize_nothing(state.fork())
         for block in state.scene.live:
             for path, size in self._sizes(state.fork()):
                 yield from self._resize(path, block, size)
+
+    def _resize_nothing(self, state: Path) -> None:
+        """realloc of NULL: settled, and not gone on with, for malloc leads to the same heaps."""
+        for path, size in self._sizes(state):
+            null = [number(0), size]
+            for _ in self._request(path, "realloc", (size,), "mem_resize", null, size):
+                pass
 
     def _free(self, state: Path) -> Iterator[Path]:
         for block in state.scene.live:
@@ -149,6 +165,8 @@ class Exploration:
         for ended in self.engine.ended:
             self.ledger.settle(ended)
         self.engine.ended.clear()
+        for path, _ in outcomes:
+            path.owe("abort", ABORTS, True)
         return outcomes
 
     def _request(self, path, verb, operands, function, arguments, size, alignment=None):
@@ -156,8 +174,9 @@ class Exploration:
         self._begun(path, Step(verb, operands, made=made))
         for outcome, result in self._called(path, function, list(arguments)):
             for failed, side in self._split(outcome, equal(result, 0)):
+                concluded(side)
                 if failed:
-                    self._failed(side)
+                    yield from self._failed(side)
                     continue
                 if verb == "calloc":
                     self._settle_zero(side, result, size)
@@ -170,8 +189,9 @@ class Exploration:
         others, before = _without(path.scene.live, block), path.memory
         for outcome, result in self._called(path, "mem_resize", [block.payload, size]):
             for failed, side in self._split(outcome, equal(result, 0)):
+                concluded(side)
                 if failed:
-                    self._failed(side)
+                    yield from self._failed(side)
                     continue
                 self._settle_kept(side, block, before, result, size)
                 self._owe_untouched(side, others)
@@ -183,7 +203,7 @@ class Exploration:
         payload, size = block.payload, block.size
         least = alignment or PROMISED_ALIGNMENT
         path.owe("alignment", MISALIGNED, is_aligned(payload, least))
-        within = inside(payload, size, PAGES, path.scene.granted)
+        within = some(*(inside(payload, size, *piece) for piece in path.scene.pieces))
         path.owe("bounds", OUTSIDE, within)
         for other in path.scene.live:
             apart = _apart(payload, _extent(size), other.payload, _extent(other.size))
@@ -194,11 +214,17 @@ class Exploration:
             sound.memory = sound.memory.after(written)
             yield sound
 
-    def _failed(self, path: Path) -> None:
-        """Nothing has changed, so all that can follow is explored from the state before."""
+    def _failed(self, path: Path) -> Iterator[Path]:
+        """Nothing has changed, so all that can follow is explored from the state before.
+
+        Unless pages were granted before others were refused: then the heap has grown.
+        """
         path.owe("errno", NO_ENOMEM, equal(errno_of(self.engine, path), ENOMEM))
-        unchanged = not writes_beside_errno(path)
-        path.owe("survival", FAILURE_WRITES, unchanged)
+        if path.scene.requests.granted:
+            self._owe_untouched(path, path.scene.live)
+            yield from self._after(path)
+            return
+        path.owe("survival", FAILURE_WRITES, not writes_beside_errno(path))
         self.ledger.settle(path)
 
     def _after(self, path: Path) -> Iterator[Path]:
@@ -260,17 +286,13 @@ def _extent(size):
 
 
 def _apart(first, length, second, width):
-    return some(
-        at_most(simplify(first + length), second), at_most(simplify(second + width), first)
-    )
+    return some(at_most(simplify(first + length), second), at_most(simplify(second + width), first))
 
 
 def _writes_apart(write: Write, block: Block):
     return some(
         equal(block.size, 0),
-        _apart(
-            simplify(write.address), write.length, simplify(block.payload), block.size
-        ),
+        _apart(simplify(write.address), write.length, simplify(block.payload), block.size),
         equal(write.length, 0),
     )
 
@@ -279,11 +301,15 @@ def _owe_holders(path: Path, row: Row) -> None:
     """The used blocks of the row are exactly the live blocks, and large enough for them."""
     used = [block for block in row.blocks if block.used]
     for live in path.scene.live:
-        held = some(*(
-            every(equal(live.payload, simplify(block.address + TAG)),
-                  at_most(live.size, simplify(block.size - TAGS_BYTES)))
-            for block in used
-        ))
+        held = some(
+            *(
+                every(
+                    equal(live.payload, simplify(block.address + TAG)),
+                    at_most(live.size, simplify(block.size - TAGS_BYTES)),
+                )
+                for block in used
+            )
+        )
         path.owe("usable", NO_HOLDER, held)
-    spare = len(used) <= len(path.scene.live)
+    spare = len(used) <= len(path.scene.live) + path.scene.gaps
     path.owe("reclaim", NOBODYS, spare)

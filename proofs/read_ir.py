@@ -47,8 +47,9 @@ def read_ir(text: str) -> Module:
         for function in parsed.functions
         if not function.is_declaration
     }
-    variables = {variable.name: _read_global(variable, layout)
-                 for variable in parsed.global_variables}
+    variables = {
+        variable.name: _read_global(variable, layout) for variable in parsed.global_variables
+    }
     return Module(functions, variables, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -57,9 +58,7 @@ def _promoted(text: str) -> llvm.ModuleRef:
     llvm.initialize_native_target()
     module = llvm.parse_assembly(text)
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine()
-    builder = llvm.create_pass_builder(
-        target, llvm.create_pipeline_tuning_options(speed_level=0)
-    )
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=0))
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_simplify_cfg_pass()
@@ -178,8 +177,10 @@ def _detail(opcode: str, instruction, text: str, operands, layout: Layout) -> De
         cases = re.findall(r"i(\d+) (-?\d+), label %([\w.]+)", text.partition("[")[2])
         return tuple((int(value) % (1 << int(bits)), name) for bits, value, name in cases)
     if opcode == "extractvalue":
-        return int(text.rpartition(",")[2].split("!")[0]) if "!" not in text else int(
-            re.search(r", (\d+), !", text)[1]
+        return (
+            int(text.rpartition(",")[2].split("!")[0])
+            if "!" not in text
+            else int(re.search(r", (\d+), !", text)[1])
         )
     return None
 

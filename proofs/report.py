@@ -34,6 +34,7 @@ def show(console: Console, subject: str, reports: Sequence[Report]) -> None:
     console.print(table)
     for report in reports:
         _show_details(console, report)
+    _show_assumptions(console, reports)
     _show_uncovered(console, reports)
 
 
@@ -90,6 +91,16 @@ def _show_details(console: Console, report: Report) -> None:
             console.print(f"    {escape(line)}", highlight=False)
     if report.replayed:
         console.print(f"  {escape(report.replayed.note)}")
+
+
+def _show_assumptions(console: Console, reports: Sequence[Report]) -> None:
+    """What each study assumed, once."""
+    studies = {report.claim.name.partition(".")[0]: [] for report in reports}
+    for report in reports:
+        told = studies[report.claim.name.partition(".")[0]]
+        told += [line for line in report.assumptions if line not in told]
+    for study, told in studies.items():
+        console.print(f"\n{study}.*: {'; '.join(told)}", highlight=False)
 
 
 def _show_uncovered(console: Console, reports: Sequence[Report]) -> None:

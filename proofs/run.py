@@ -45,6 +45,9 @@ def main(
     ] = None,
     claim: Annotated[str, typer.Option(help="only claims that match this glob")] = "*",
     quick: Annotated[bool, typer.Option("--quick", help="a smaller bound")] = False,
+    optimised: Annotated[
+        bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
     ] = None,
@@ -54,7 +57,8 @@ def main(
 
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
-    wanted = claims_matching(claim, quick)
+    kind = "optimised" if optimised else "raw"
+    wanted = claims_matching(claim, quick, kind)
     if not wanted:
         _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
     if list_claims:
@@ -64,7 +68,7 @@ def main(
     names = subjects or ["best_fit"]
     _refuse_bad_input(names, json_file)
     done: dict[str, list[Report]] = {name: [] for name in names}
-    interrupted = _prove_all(done, claim, quick)
+    interrupted = _prove_all(done, claim, quick, kind)
     _tell(done, json_file)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
 
@@ -80,12 +84,12 @@ def _refuse_bad_input(names: list[str], json_file: Path | None) -> None:
         _stop(f"{json_file}: no such folder")
 
 
-def _prove_all(done: dict[str, list[Report]], claim: str, quick: bool) -> bool:
+def _prove_all(done: dict[str, list[Report]], claim: str, quick: bool, kind: str) -> bool:
     """Fills `done` as reports come in; True when Ctrl-C cut it short."""
     progress = _Progress()
     try:
         for name, reports_of in done.items():
-            for entry in verify(name, claim, quick=quick, progress=progress):
+            for entry in verify(name, claim, quick=quick, kind=kind, progress=progress):
                 reports_of.append(entry)
     except NoSubject as error:
         _stop(str(error))
@@ -134,7 +138,8 @@ class _Progress:
         now = time.monotonic()
         if now - self._told >= PATIENCE:
             self._told = now
-            ERR.print(f"[dim]{now - self._started:5.0f} s  {text}[/]", highlight=False)
+            line = f"[dim]{now - self._started:5.0f} s  {text}[/]"
+            ERR.print(line, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

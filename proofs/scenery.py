@@ -17,12 +17,13 @@ from proofs.ir import Module
 from proofs.logic import Truth, at_most, equal, every, negate, some
 from proofs.memory import Memory, Word
 from proofs.path import Path, Reasoning
-from proofs.terms import number, simplify, value_range
+from proofs.terms import WORD, number, simplify, value_range
 
 HEAP, PAGE_SOURCE, ERRNO, PAGES = 0x1000, 0x2000, 0x3000, 0x10_0000
 PAGE_SOURCE_BYTES, ERRNO_BYTES = 32, 4
 STACK_FROM = 0x7FFE_0000_0000
 GROW_HOOK = "page_source.grow"
+ABORTS = "a valid call ends in abort"
 ENOMEM, EINVAL = 12, 22
 PTRDIFF_MAX = 2**63 - 1
 ADDRESSES_BELOW = 2**47  # user space of x86-64
@@ -39,18 +40,30 @@ LAYOUT_PROBE = (
 
 
 @dataclass(frozen=True)
+class Requests:
+    """The requests for pages of the operation under way.
+
+    refused  which of them was refused, counted from 1; 0 for none
+    gap      bytes that somebody else took before the first of them, None for none
+    """
+
+    granted: int = 0
+    refused: int = 0
+    gap: z3.BitVecRef | None = None
+
+
+@dataclass(frozen=True)
 class Step:
     """One operation of a story: `verb` of the trace language, operands as terms.
 
-    `block` is the number of the live block it takes, `made` the number it gives to its own;
-    `refused` that the page source refused it pages.
+    `block` is the number of the live block it takes, `made` the number it gives to its own.
     """
 
     verb: str
     operands: tuple[z3.BitVecRef, ...] = ()
     block: int | None = None
     made: int | None = None
-    refused: bool = False
+    requests: Requests = Requests()
 
 
 @dataclass(frozen=True)
@@ -66,15 +79,17 @@ class Block:
 class Scene:
     """What the world knows besides memory.
 
-    granted  bytes of pages handed out so far
-    refused  the page source refused during the operation under way
+    pieces   (start, bytes) of the memory handed out, from the lowest up; the page source goes on
+             where the last one ends
+    gaps     how many times somebody else took memory in between
     calls    (name, arguments) of the functions that a study replaced, in order
     """
 
-    granted: z3.BitVecRef
+    pieces: tuple[tuple[z3.BitVecRef, z3.BitVecRef], ...] = ()
+    gaps: int = 0
     live: tuple[Block, ...] = ()
     story: tuple[Step, ...] = ()
-    refused: bool = False
+    requests: Requests = Requests()
     calls: tuple[tuple[str, tuple[z3.BitVecRef, ...]], ...] = ()
 
     def called(self, name: str) -> list[tuple[z3.BitVecRef, ...]]:
@@ -82,7 +97,7 @@ class Scene:
         return [arguments for called, arguments in self.calls if called == name]
 
 
-def inside(address, length, start: int, size) -> Truth:
+def inside(address, length, start, size) -> Truth:
     """[address, address + length) lies in [start, start + size); right even if sums wrap."""
     into = simplify(address - start)
     return every(
@@ -106,16 +121,17 @@ def guard(
 ) -> Truth:
     """The condition under which the program may touch [address, address + length)."""
     heap_bytes = number(_layout(engine)[0])
-    areas = [(PAGES, path.scene.granted), (HEAP, heap_bytes), (ERRNO, number(ERRNO_BYTES))]
+    areas = [(number(HEAP), heap_bytes), (number(ERRNO), number(ERRNO_BYTES))]
+    areas += path.scene.pieces
     if not writes:
-        areas.append((PAGE_SOURCE, number(PAGE_SOURCE_BYTES)))
+        areas.append((number(PAGE_SOURCE), number(PAGE_SOURCE_BYTES)))
     low, high = value_range(address)
     if low >= STACK_FROM:
         return True
     near = [
         inside(address, length, start, size)
         for start, size in areas
-        if low < start + value_range(size)[1] and high >= start
+        if low < value_range(start)[1] + value_range(size)[1] and high >= value_range(start)[0]
     ]
     return some(*near)
 
@@ -127,8 +143,15 @@ def noted(path: Path, name: str, arguments: Sequence[z3.BitVecRef]) -> None:
 
 def told(path: Path, step: Step) -> Path:
     """Adds an operation to the path's story."""
-    path.scene = replace(path.scene, story=(*path.scene.story, step), refused=False)
+    path.scene = replace(path.scene, story=(*path.scene.story, step), requests=Requests())
     return path
+
+
+def concluded(path: Path) -> None:
+    """Notes in the story which pages the operation under way asked for."""
+    *before, step = path.scene.story
+    step = replace(step, requests=path.scene.requests)
+    path.scene = replace(path.scene, story=(*before, step))
 
 
 def errno_cell(_engine: Engine, path: Path, _arguments: Sequence) -> list[Outcome]:
@@ -138,29 +161,62 @@ def errno_cell(_engine: Engine, path: Path, _arguments: Sequence) -> list[Outcom
 
 def abort(engine: Engine, path: Path, _arguments: Sequence) -> list[Outcome]:
     """abort: no valid use of the allocator ends there."""
-    engine.end(path, "abort", "abort is called although every free is valid")
+    engine.end(path, "abort", ABORTS)
     return []
 
 
-def page_source(limit: int) -> Hook:
-    """A page source that may refuse any request and refuses all beyond `limit` bytes in total."""
+# A gap is up to 255 bytes; of its residues modulo 16, one aligned and one not.
+GAP_BITS, GAP_RESIDUES = 4, (0, 9)
 
-    def grow(engine: Engine, path: Path, arguments: Sequence) -> list[Outcome]:
-        size, reasoning = arguments[1], engine.reasoning
+
+@dataclass(frozen=True)
+class PageSource:
+    """A page source that may refuse any request, and refuses what goes beyond `limit` bytes.
+
+    Where it grants it goes on where it ended; with `foreign` also behind a gap, once an operation:
+    somebody else took what lay between.
+    """
+
+    limit: int
+    foreign: bool = False
+
+    def grow(self, engine: Engine, path: Path, arguments: Sequence) -> list[Outcome]:
+        """The ways a request can be answered."""
+        size = arguments[1]
         path.owe("bounds", "the page source is asked for nothing", negate(equal(size, 0)))
-        outcomes: list[Outcome] = []
-        refused = path.fork()
-        refused.scene = replace(path.scene, refused=True)
-        outcomes.append((refused, number(0)))
-        room = simplify(number(limit) - path.scene.granted)
-        if reasoning.assume(path, at_most(size, room)):
-            start = simplify(path.scene.granted + PAGES)
-            granted = simplify(path.scene.granted + size)
-            path.scene = replace(path.scene, granted=granted)
-            outcomes.append((path, start))
-        return outcomes
+        outcomes: list[Outcome] = [(self._refused(path.fork()), number(0))]
+        requests = path.scene.requests
+        for beyond in GAP_RESIDUES if self.foreign and not requests.granted else ():
+            lines = z3.ZeroExt(WORD - GAP_BITS, engine.reasoning.fresh("gap", GAP_BITS))
+            gap = simplify(lines * 16 + beyond)
+            apart = path.fork()
+            apart.scene = replace(apart.scene, requests=replace(requests, gap=gap))
+            if engine.reasoning.assume(apart, negate(equal(gap, 0))):
+                outcomes += self._granted(engine, apart, size, gap)
+        return outcomes + self._granted(engine, path, size, None)
 
-    return grow
+    def _refused(self, path: Path) -> Path:
+        requests = path.scene.requests
+        requests = replace(requests, refused=requests.granted + 1)
+        path.scene = replace(path.scene, requests=requests)
+        return path
+
+    def _granted(self, engine: Engine, path: Path, size, gap) -> list[Outcome]:
+        scene = path.scene
+        below, length = scene.pieces[-1] if scene.pieces else (number(PAGES), number(0))
+        start = simplify(below + length + (0 if gap is None else gap))
+        room = simplify(number(PAGES + self.limit) - start)
+        if not engine.reasoning.assume(
+            path, every(at_most(start, PAGES + self.limit), at_most(size, room))
+        ):
+            return []
+        pieces = (*scene.pieces, (start, size))
+        if gap is None and scene.pieces:
+            pieces = (*scene.pieces[:-1], (below, simplify(length + size)))
+        requests = replace(scene.requests, granted=scene.requests.granted + 1)
+        inner = int(gap is not None and bool(scene.pieces))
+        path.scene = replace(scene, pieces=pieces, requests=requests, gaps=scene.gaps + inner)
+        return [(path, start)]
 
 
 def empty_world(engine: Engine, reasoning: Reasoning) -> Path:
@@ -169,12 +225,15 @@ def empty_world(engine: Engine, reasoning: Reasoning) -> Path:
     memory = memory.after(Word(number(ERRNO), reasoning.fresh("errno", 32)))
     grow_at = number(PAGE_SOURCE + _layout(engine)[-1])
     memory = memory.after(Word(grow_at, number(engine.address_of(GROW_HOOK))))
-    return Path(memory, Scene(granted=number(0)))
+    return Path(memory, Scene())
 
 
-def make_engine(module: Module, reasoning: Reasoning, limit: int, **hooks: Hook) -> Engine:
+def make_engine(
+    module: Module, reasoning: Reasoning, pages: PageSource | None = None, **hooks: Hook
+) -> Engine:
     """An engine in this world; more hooks may replace functions of the module."""
-    standing = {"__errno_location": errno_cell, "abort": abort, GROW_HOOK: page_source(limit)}
+    grow = (pages or PageSource(0)).grow
+    standing = {"__errno_location": errno_cell, "abort": abort, GROW_HOOK: grow}
     return Engine(module, reasoning, guard, {**standing, **hooks})
 
 

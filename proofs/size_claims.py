@@ -48,7 +48,7 @@ LIMIT = Claim(
     "size.limit",
     "refusal",
     "mem_alloc and mem_resize refuse more than PTRDIFF_MAX, and take no block for it",
-    (*REFUSAL, "a request over PTRDIFF_MAX takes a block", "a block is taken too small"),
+    (*REFUSAL, "a block is taken too small", "a request over PTRDIFF_MAX takes a block"),
     "size-plus-tags-wraps",
 )
 PRODUCT = Claim(
@@ -70,7 +70,7 @@ PRODUCT = Claim(
 
 
 def _study_block_size(module: Module, ledger: Ledger) -> Engine:
-    engine = make_engine(module, ledger.reasoning, limit=0)
+    engine = make_engine(module, ledger.reasoning)
     path = empty_world(engine, ledger.reasoning)
     request = z3.BitVec("request", WORD)
     ledger.reasoning.assume(path, z3.ULE(request, PTRDIFF_MAX))
@@ -99,7 +99,7 @@ def _study_limit(module: Module, ledger: Ledger) -> Engine:
         noted(path, "take", arguments)
         return [(path, number(0))]
 
-    engine = make_engine(module, ledger.reasoning, limit=0, take=take)
+    engine = make_engine(module, ledger.reasoning, None, take=take)
     request = z3.BitVec("request", WORD)
     path = told(empty_world(engine, ledger.reasoning), Step("malloc", (request,), made=0))
     _request_any_size(engine, ledger, path, "mem_alloc", [number(HEAP), request])
@@ -119,9 +119,10 @@ def _request_any_size(engine: Engine, ledger: Ledger, path: Path, name: str, arg
             taken = outcome.scene.called("take")
             if over:
                 owe_refusal(engine, outcome, family, result)
-                outcome.owe(family, LIMIT.conclusions[3], not taken)
+                outcome.owe(family, LIMIT.conclusions[4], not taken)
             for _, need in taken:
-                outcome.owe(family, LIMIT.conclusions[4], z3.UGE(need, request + OVERHEAD))
+                enough = z3.And(z3.UGE(need, OVERHEAD), z3.UGE(need - OVERHEAD, request))
+                outcome.owe(family, LIMIT.conclusions[3], enough)
             outcomes.append((outcome, result))
     settle_all(engine, ledger, outcomes)
 
@@ -146,7 +147,7 @@ def _study_product(module: Module, ledger: Ledger) -> Engine:
         ledger.reasoning.assume(granted, block != 0)
         return [(path, number(0)), (granted, block)]
 
-    engine = make_engine(module, ledger.reasoning, limit=0, mem_alloc=mem_alloc)
+    engine = make_engine(module, ledger.reasoning, None, mem_alloc=mem_alloc)
     count, size = z3.BitVecs("count size", WORD)
     path = told(empty_world(engine, ledger.reasoning), Step("calloc", (count, size), made=0))
     ledger.premise(path)

@@ -5,8 +5,8 @@ The pieces that the studies share; each study says for itself what it explores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine, Outcome
@@ -29,6 +29,7 @@ class Study:
     run      explores and settles; returns the engine for its coverage; raises LoopLimit,
              Unknown, UnsupportedIr
     bound    None for all inputs, else {"ops": k}
+    bounds   smaller bounds of single claims, by name
     """
 
     name: str
@@ -37,6 +38,11 @@ class Study:
     entered: tuple[str, ...]
     run: Callable[[Module, Ledger], Engine]
     bound: dict[str, int] | None = None
+    bounds: Mapping[str, dict[str, int]] = field(default_factory=dict)
+
+    def bound_of(self, claim: Claim) -> dict[str, int] | None:
+        """The bound up to which the claim is looked at."""
+        return self.bounds.get(claim.name, self.bound)
 
     @property
     def families(self) -> frozenset[str]:

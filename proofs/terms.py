@@ -206,12 +206,43 @@ def _monomials(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVec
         yield from _digits(term, factor)
     elif kind == z3.Z3_OP_UNINTERPRETED:
         yield factor, term
+    elif kind == z3.Z3_OP_EXTRACT:
+        yield from _extracted(term, factor)
+    elif kind == z3.Z3_OP_ITE:
+        yield from _chosen(term, factor)
     else:
         simpler = z3.simplify(term)
         if simpler.decl().kind() in _SUM_KINDS:
             yield from _monomials(simpler, factor)
         else:
             yield factor, simpler
+
+
+def _extracted(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef | None]]:
+    """A division where it is exact and nothing is cut off above; z3's own rewriting would turn
+    sums into disjunctions of bits."""
+    top, bottom = term.params()
+    source = as_sum(term.arg(0))
+    low, high = source.bounds()
+    unit = 1 << bottom
+    exact = all(coefficient % unit == 0 for coefficient, _ in source.parts)
+    if not source.parts:
+        value = source.constant % (1 << source.width) >> bottom
+        yield factor * (value % (1 << (top - bottom + 1))), None
+    elif exact and low >= 0 and high < 1 << (top + 1):
+        yield factor * (source.constant >> bottom), None
+        for coefficient, atom in source.parts:
+            yield factor * (coefficient >> bottom), atom
+    else:
+        yield factor, z3.Extract(top, bottom, source.term())
+
+
+def _chosen(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef | None]]:
+    condition, yes, no = term.children()
+    if z3.is_true(condition) or z3.is_false(condition):
+        yield from _monomials(yes if z3.is_true(condition) else no, factor)
+    else:
+        yield factor, z3.If(condition, simplify(yes), simplify(no))
 
 
 _SUM_KINDS = frozenset(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import z3
@@ -22,7 +23,7 @@ from proofs.logic import compare
 from proofs.memory import Memory, Word
 from proofs.path import Path, Reasoning
 from proofs.read_ir import read_ir
-from proofs.scenery import HEAP, PAGE_SOURCE, PAGES, empty_world, make_engine
+from proofs.scenery import HEAP, PAGE_SOURCE, PAGES, PageSource, Requests, empty_world, make_engine
 from proofs.solver import Solver
 from proofs.sources import module_of, source_of
 from proofs.terms import as_sum, constant_of, number, simplify, value_range
@@ -67,7 +68,7 @@ class ConcreteRun:
     def __init__(self) -> None:
         module = module_of(source_of("best_fit"))
         reasoning = Reasoning(Solver())
-        self.engine = make_engine(module, reasoning, STORE)
+        self.engine = make_engine(module, reasoning, PageSource(STORE))
         self.path: Path = empty_world(self.engine, reasoning)
         self.blocks: dict[int, int] = {}
         self._call("mem_open", PAGE_SOURCE)
@@ -76,10 +77,10 @@ class ConcreteRun:
         operands = [number(HEAP), *map(number, arguments)]
         outcomes = self.engine.call(self.path, function, operands)
         # The last outcome is the one in which every request for pages was granted that could be.
-        generous = [pair for pair in outcomes if not pair[0].scene.refused] or outcomes
+        generous = [pair for pair in outcomes if not pair[0].scene.requests.refused] or outcomes
         assert len(generous) == 1
         self.path, result = generous[0]
-        self.path.scene = type(self.path.scene)(self.path.scene.granted)
+        self.path.scene = replace(self.path.scene, requests=Requests())
         for obligation in self.path.owed:
             assert z3.is_true(z3.simplify(obligation.condition)), obligation.what
         self.path.owed = ()
@@ -150,8 +151,8 @@ BINARY: dict[str, Callable[[int, int, int], int]] = {
     "udiv": lambda a, b, w: a // (b or 1),
     "urem": lambda a, b, w: a % (b or 1),
     "sdiv": lambda a, b, w: _divided(_signed(a, w), _signed(b or 1, w)),
-    "srem": lambda a, b, w: _signed(a, w) - _signed(b or 1, w) * _divided(
-        _signed(a, w), _signed(b or 1, w)
+    "srem": lambda a, b, w: (
+        _signed(a, w) - _signed(b or 1, w) * _divided(_signed(a, w), _signed(b or 1, w))
     ),
 }
 COMPARISONS = {
@@ -233,6 +234,7 @@ def test_getelementptr_steps_through_structures_and_arrays():
 
 def test_memory_is_exact_to_the_byte():
     """Words, halves and bytes that overlay each other, against a plain bytearray."""
+
     class NoQuestions:
         """Concrete addresses leave nothing open: every question is answered by itself."""
 
@@ -260,16 +262,18 @@ def random_term(rng: random.Random, variables, depth: int):
     if depth == 0 or rng.random() < 0.2:
         return rng.choice(variables) if rng.random() < 0.7 else number(interesting(rng, 16), 16)
     first, second = (random_term(rng, variables, depth - 1) for _ in range(2))
-    return rng.choice((
-        lambda: first + second,
-        lambda: first - second,
-        lambda: number(rng.randrange(1, 9), 16) * first,
-        lambda: z3.Concat(number(0, 4), z3.Extract(11, 0, first)),
-        lambda: z3.Concat(z3.Extract(15, 4, first), number(0, 4)),
-        lambda: z3.If(z3.ULT(first, second), first, second),
-        lambda: ~first,
-        lambda: z3.UDiv(first, number(rng.randrange(1, 50), 16)),
-    ))()
+    return rng.choice(
+        (
+            lambda: first + second,
+            lambda: first - second,
+            lambda: number(rng.randrange(1, 9), 16) * first,
+            lambda: z3.Concat(number(0, 4), z3.Extract(11, 0, first)),
+            lambda: z3.Concat(z3.Extract(15, 4, first), number(0, 4)),
+            lambda: z3.If(z3.ULT(first, second), first, second),
+            lambda: ~first,
+            lambda: z3.UDiv(first, number(rng.randrange(1, 50), 16)),
+        )
+    )()
 
 
 def test_normal_forms_and_ranges_are_right():
@@ -277,8 +281,10 @@ def test_normal_forms_and_ranges_are_right():
     x, y = z3.BitVec("x", 16), z3.ZeroExt(8, z3.BitVec("y", 8))
     for _ in range(300):
         term = random_term(rng, (x, y), 3)
-        values = [(x, number(interesting(rng, 16), 16)),
-                  (z3.BitVec("y", 8), number(rng.getrandbits(8), 8))]
+        values = [
+            (x, number(interesting(rng, 16), 16)),
+            (z3.BitVec("y", 8), number(rng.getrandbits(8), 8)),
+        ]
         value = z3.simplify(z3.substitute(term, *values)).as_long()
         low, high = value_range(term)
         assert low <= value <= high
@@ -298,8 +304,10 @@ def test_comparisons_decided_by_ranges_are_right():
             continue
         decided += 1
         for _ in range(5):
-            values = [(x, number(interesting(rng, 16), 16)),
-                      (z3.BitVec("y", 8), number(rng.getrandbits(8), 8))]
+            values = [
+                (x, number(interesting(rng, 16), 16)),
+                (z3.BitVec("y", 8), number(rng.getrandbits(8), 8)),
+            ]
             numbers = [z3.simplify(z3.substitute(t, *values)).as_long() for t in (first, second)]
             if predicate[0] == "s":
                 numbers = [_signed(n, 16) for n in numbers]
@@ -313,8 +321,9 @@ def test_integer_form_agrees_with_bit_vectors():
     answers = {"sat": 0, "unsat": 0}
     for _ in range(120):
         conditions = [
-            rng.choice((z3.ULE, z3.ULT, operator.eq))(*(
-                random_term(rng, (x, y), 2) for _ in range(2)))
+            rng.choice((z3.ULE, z3.ULT, operator.eq))(
+                *(random_term(rng, (x, y), 2) for _ in range(2))
+            )
             for _ in range(rng.randrange(1, 4))
         ]
         try:

@@ -1,0 +1,171 @@
+"""The command: what it prints, writes and ends with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fuzz import run
+from fuzz.replay import expectation
+from fuzz.results import Result
+from models.trace import Trace, from_text
+
+ROOT = Path(__file__).resolve().parent.parent
+BUG = "best_fit+bugs/clears-without-tail"
+TRACE = "p0 = malloc 64\nwrite p0\nfree p0\np1 = calloc 1 63\n"
+
+
+def fuzz(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "fuzz" / "run.py", *map(str, words)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_a_clean_run(tmp_path):
+    file = tmp_path / "result.json"
+    done = fuzz("best_fit", "--runs", 1500, "--seed", 7, "--out", tmp_path, "--json", file)
+    assert done.returncode == 0, done.stdout
+    first, *_, line, meaning = done.stdout.splitlines()
+    assert first == "seed 7"
+    assert line.startswith("best_fit: ok (")
+    assert meaning == run.MEANING
+    document = json.loads(file.read_text())
+    assert (document["schema"], document["tool"], document["seed"]) == (1, "fuzz", 7)
+    (subject,) = document["subjects"]
+    keys = "name verdict error executions ops seconds edges states policy rules_on findings"
+    assert set(keys.split()) <= set(subject)
+    assert subject["executions"] > 1000
+    assert subject["findings"] == []
+    assert "model" in subject["rules_on"]
+
+
+def test_a_finding_is_reported_written_and_replays(tmp_path):
+    file = tmp_path / "result.json"
+    words = ["--runs", 600, "--seed", 1, "--no-guided", "--out", tmp_path, "--json", file]
+    done = fuzz(BUG, *words)
+    assert done.returncode == 1, done.stdout
+    assert f"{BUG}: violation: zeroed" in done.stdout
+    (found,) = json.loads(file.read_text())["subjects"][0]["findings"]
+    assert found["rule"] == "zeroed"
+    assert found["ops"] == len(from_text(found["trace"])) <= 5
+    trace = tmp_path / found["trace_file"]
+    assert (tmp_path / found["reproducer"]).is_file()
+    again = fuzz("--replay", trace)
+    assert again.returncode == 1
+    assert f"{BUG}: expected zeroed, seen zeroed: as expected" in again.stdout
+    sound = fuzz("best_fit", "--replay", trace)
+    assert sound.returncode == 0
+    assert "best_fit: expected ok, seen ok: as expected" in sound.stdout
+
+
+def test_one_subject_that_fails_does_not_stop_the_next(tmp_path):
+    done = fuzz("nonsense", "best_fit", "--runs", 50, "--no-guided", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "nonsense: error: " in done.stdout
+    assert "best_fit: ok (" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--runs", "0"], "--runs"),
+        (["--runs", "many"], "--runs"),
+        (["--seconds", "-1"], "--seconds"),
+        (["--nonsense"], "--nonsense"),
+        (["--replay", "/nonexistent.trace"], "/nonexistent.trace"),
+    ],
+)
+def test_bad_words_are_told_in_one_line(words, said):
+    done = fuzz(*words)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("x.trace", "p0 = malloc\n", "line 1"),
+        ("x.trace", "p0 = malloc 8\n", "names no subject"),
+        ("x.rep", "1\n2\n", "number of operations is missing"),
+        ("x.trace", b"\xff\xfe", "not text"),
+    ],
+)
+def test_broken_traces_are_told_in_one_line(tmp_path, name, text, said):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    done = fuzz("--replay", tmp_path / name)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert said in line
+
+
+def test_a_rep_file_replays(tmp_path):
+    (tmp_path / "x.rep").write_text("20000\n2\n4\n1\na 0 64\na 1 100\nr 0 200\nf 1\n")
+    done = fuzz("best_fit", "--replay", tmp_path / "x.rep")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "best_fit: ok" in done.stdout
+
+
+def test_help_teaches():
+    done = fuzz("--help")
+    assert done.returncode == 0
+    assert "python fuzz/run.py best_fit --seconds 600" in done.stdout
+    assert "exit status" in done.stdout
+
+
+@pytest.mark.parametrize("phase", ["--no-guided", "--no-dense"])
+def test_control_c_keeps_what_was_found(tmp_path, phase):
+    file = tmp_path / "result.json"
+    command = [sys.executable, ROOT / "fuzz" / "run.py", BUG, "--seconds", "100", "--seed", "1"]
+    command += [phase, "--out", tmp_path, "--json", file]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    folder = tmp_path / "best_fit+bugs_clears-without-tail"
+    deadline = time.monotonic() + 90
+    while not list(folder.glob("*.py")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    (subject,) = json.loads(file.read_text())["subjects"]
+    assert [found["rule"] for found in subject["findings"]] == ["zeroed"]
+
+
+def test_it_runs_from_anywhere(tmp_path):
+    done = fuzz("best_fit", "--runs", 10, "--no-guided", "--out", "here", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("expect", "spec", "seen", "word"),
+    [
+        ("overlap", "a", "overlap", "as expected"),
+        ("overlap", "a", "ok", "NOT as expected"),
+        ("overlap", "b", "ok", "as expected"),
+        ("overlap", "b", "overlap", "NOT as expected"),
+        ("ok", "a", "ok", "as expected"),
+    ],
+)
+def test_expectations(expect, spec, seen, word):
+    (line,) = expectation(Trace(subject="a", expect=expect), spec, seen)
+    assert line.endswith(": " + word)
+
+
+def test_without_an_expectation_nothing_is_said():
+    assert expectation(Trace(subject="a"), "a", "overlap") == []
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "status"),
+    [(["ok"], 0), (["ok", "error"], 2), (["error", "violation"], 1), (["unstable"], 2), ([], 0)],
+)
+def test_exit_codes(monkeypatch, verdicts, status):
+    names = iter(verdicts)
+    results = [Result(name) for name in names]
+    monkeypatch.setattr(Result, "verdict", property(lambda self: self.name))
+    assert run.exit_code(results) == status
