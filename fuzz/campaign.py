@@ -171,6 +171,8 @@ class Campaign:
 
     def _replay_saved(self) -> None:
         for path in sorted(self.options.saved.rglob("*.trace")):
+            if self._enough:
+                return
             self.tell(f"replaying {path.name}")
             try:
                 self._sample(Trace(from_text(path.read_text()).ops))

@@ -285,7 +285,8 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     case S_MERGED: return freed_size(d, class, detail, 1);
     case S_SAME: return d->last_size + (class & 8 ? (uint64_t)(int64_t)near[detail & 15] : 0);
     case S_OWN: return d->own[detail % OWN_SIZES];
-    case S_PAGES: return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
+    case S_PAGES:
+        return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
     case S_SHARE: return d->share_bytes / 256 * detail + class;
     case S_LARGE: return (uint64_t)detail * 1024 * (class ? 1 : 4) + class;
     case S_HUGE: return huge_size(class, detail);

@@ -95,7 +95,8 @@ static void on_exit_called(void)
 static int refused(size_t size)
 {
     world.requests++;
-    return world.deny_all || world.requests == world.denied || size > REPRODUCER_STORE - world.granted;
+    return world.deny_all || world.requests == world.denied
+        || size > REPRODUCER_STORE - world.granted;
 }
 
 static void deny(unsigned long turn)
@@ -296,6 +297,25 @@ static void note_recovery(const void *address, size_t size)
         && (is_rule("reclaim") || (is_rule("oom") && world.denied_ever)))
         violated(REPRODUCER_RULE, "%zu bytes failed with nothing live, %zu were granted before",
                  size, largest);
+}
+
+/* A NULL that a malloc right behind it proves wrong; `size` 0: any malloc does. */
+static struct {
+    const char *rule;
+    size_t size;
+} doubt;
+
+static void doubt_null(const char *rule, const void *address, size_t size)
+{
+    doubt.rule = address ? NULL : rule;
+    doubt.size = size;
+}
+
+static void settle_doubt(const void *address, size_t size)
+{
+    if (doubt.rule && address && size && (!doubt.size || doubt.size == size))
+        violated(doubt.rule, "NULL was returned, and malloc(%zu) right behind it succeeded", size);
+    doubt.rule = NULL;
 }
 
 static void granted(int name, void *address, size_t size, size_t alignment)

@@ -43,19 +43,9 @@ def build_line(subject: Subject, name: str) -> str:
     files += [str(subject.prebuilt)] if subject.prebuilt else []
     folders = [f"-I{path}" for path in subject.include]
     folders += [f"-iquote{subject.folder}"] if subject.folder else []
-    words = [
-        "cc",
-        "-g",
-        "-O2",
-        "-fno-builtin",
-        *subject.flags,
-        *folders,
-        name,
-        *files,
-        "-lm",
-        "-lpthread",
-    ]
-    return shlex.join([*words, "-o", name.removesuffix(".c")])
+    flags = ["-g", "-O2", "-fno-builtin", *subject.flags, *folders]
+    linked = [*files, "-lm", "-lpthread", "-o", name.removesuffix(".c")]
+    return shlex.join(["cc", *flags, name, *linked])
 
 
 def _head(finding: Finding, subject: Subject, name: str) -> str:
@@ -109,19 +99,20 @@ def _ops(finding: Finding, contract: Contract) -> Iterator[str]:
         yield f"\n    step = {index}; /* {op} */"
         for line in _CALLS[op.kind](op, contract):
             yield f"    {line}"
-        if finding.rule == "errno" and op.kind in (_MAKERS | {Kind.FREE}):
+        if finding.rule == "errno" and op.kind in (_MAKERS | _FREEING):
             yield from _errno_check(op)
         yield "    invariant();"
 
 
 def _errno_check(op: Op) -> Iterator[str]:
-    broken = "errno != 1234" if op.kind is Kind.FREE else "!p && errno != ENOMEM"
+    broken = "errno != 1234" if op.kind in _FREEING else "!p && errno != ENOMEM"
     yield f'    if ({broken})\n        violated("errno", "errno is %d", errno);'
 
 
 def _malloc(op: Op, contract: Contract) -> Iterator[str]:
     yield "errno = 1234;"
     yield f"p = allocheck_malloc({_number(op.first)});"
+    yield f"settle_doubt(p, {_number(op.first)});"
     yield f"granted({op.name}, p, {_number(op.first)}, {contract.promised_alignment(op.size)});"
 
 
@@ -137,10 +128,13 @@ def _realloc(op: Op, contract: Contract) -> Iterator[str]:
     yield "errno = 1234;"
     if op.first == NIL:
         yield f"p = allocheck_realloc(NULL, {size});"
+        yield f'doubt_null("null", p, {size});'
         yield f"granted({op.name}, p, {size}, {alignment});"
         return
     yield f"check({op.first});"
     yield f"p = allocheck_realloc(blocks[{op.first}].at, {size});"
+    if not op.second and contract.realloc_zero == "unique":
+        yield 'doubt_null("zero_size", p, 0);'
     yield f"resized({op.name}, {op.first}, p, {size}, {alignment});"
 
 
@@ -190,6 +184,7 @@ def _misuse(op: Op, _contract: Contract) -> Iterator[str]:
 
 
 def _free_all(_op: Op, _contract: Contract) -> Iterator[str]:
+    yield "errno = 1234;"
     yield "for (int name = 0; name < REPRODUCER_NAMES; name++) {"
     yield "    check(name);"
     yield "    if (blocks[name].live) {"
@@ -214,6 +209,7 @@ _MAKERS = frozenset(
         Kind.POSIX_MEMALIGN,
     }
 )
+_FREEING = frozenset({Kind.FREE, Kind.FREE_ALL})
 _CALLS = {
     Kind.MALLOC: _malloc,
     Kind.CALLOC: _calloc,

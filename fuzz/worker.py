@@ -54,7 +54,7 @@ class Search:
             binding.install_guard()  # libFuzzer has taken the signals since it was opened
         sampled = not journal.executions % SAMPLED
         if sampled and os.getppid() != self._parent:
-            os._exit(ENOUGH)  # nobody listens any more
+            os._exit(ENOUGH)
         if suspicious or sampled:
             self._consider()
 
@@ -79,7 +79,10 @@ class Search:
             return
         lengths.append(len(trace))
         suspect = Suspect(verdict.rule, to_text(trace), self._journal.executions)
-        os.write(self._messages, to_line(suspect))
+        try:
+            os.write(self._messages, to_line(suspect))
+        except BrokenPipeError:
+            os._exit(ENOUGH)  # nobody listens any more
         if self._job.stop_at_first:
             os._exit(ENOUGH)
 
@@ -99,6 +102,7 @@ def libfuzzer_options(job: Job) -> list[str]:
     options = [f"-handle_{name}=0" for name in names]
     options += ["-timeout=0", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
     options += ["-reduce_inputs=0", "-prefer_small=0"]
+    options += [f"-artifact_prefix={job.corpus.parent}/"]
     options += [f"-max_len={job.max_program}", f"-seed={job.seed % 2**31 or 1}"]
     options += [f"-runs={job.runs}"] if job.runs else []
     options += [f"-max_total_time={max(1, round(job.seconds))}"] if job.seconds else []

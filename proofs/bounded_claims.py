@@ -94,6 +94,8 @@ def study(menus: tuple[Menu, ...]) -> Study:
             engine = make_engine(module, ledger.reasoning, pages)
             engine.covered = covered
             Exploration(engine, ledger, menu).run()
+            if ledger.refuted:
+                break
         return engine
 
     depth = max(menu.depth for menu in menus)

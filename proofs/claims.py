@@ -75,11 +75,6 @@ class Ledger:
         self.premises += holds
         return holds
 
-    @property
-    def decided(self) -> bool:
-        """All claims are refuted: nothing is left to look for."""
-        return all(claim.name in self.refuted for claim in self.claims)
-
     def settle(self, path: Path) -> bool:
         """Checks what the path owes and clears the debt; False when no state is left.
 

@@ -29,7 +29,7 @@ from proofs.meaning import Value, result_of
 from proofs.memory import Word
 from proofs.path import Path, PathAsker, Reasoning
 from proofs.read_ir import UnsupportedIr
-from proofs.terms import constant_of, number
+from proofs.terms import constant_of, number, value_range
 
 Outcome = tuple[Path, Value | None]
 Hook = Callable[["Engine", Path, Sequence[z3.BitVecRef]], list[Outcome]]
@@ -37,6 +37,7 @@ Guard = Callable[["Engine", Path, z3.BitVecRef, z3.BitVecRef, bool], Truth]
 
 # Their result is worth a name: later terms stay sums of variables.
 _NAMED = frozenset({"select", "and", "or", "udiv", "urem", "lshr", "shl", "mul", "sub", "add"})
+WILD = 2**48  # beyond every address that a sound program can form
 _STACK = 0x7FFF_0000_0000
 _SYMBOLS = 0x6000_0000_0000
 
@@ -232,7 +233,22 @@ class Engine:
             aligned = is_aligned(address, access.alignment)
             path.owe("no_undefined", f"{function.name} {verb} at a misaligned address", aligned)
         allowed = self.guard(self, path, address, number(access.size), writes)
+        if value_range(address)[1] >= WILD:
+            allowed = self._tamed(path, allowed, f"{function.name} {verb} outside its memory")
         path.owe("bounds", f"{function.name} {verb} outside its memory", allowed)
+
+    def _tamed(self, path: Path, allowed: Truth, what: str) -> Truth:
+        """An address that may be anything: the path goes on only where the access is allowed.
+
+        To follow a wild pointer on would mean to follow it everywhere.
+        """
+        wild = path.fork()
+        if self.reasoning.assume(wild, negate(allowed)):
+            self.end(wild, "bounds", what)
+            if not self.reasoning.assume(path, allowed):
+                path.conditions += (z3.BoolVal(False),)  # no state is left to go on with
+                path.model = None
+        return True
 
     def _check_division(self, function, path: Path, instruction: Instruction, values) -> None:
         opcode = instruction.opcode

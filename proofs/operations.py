@@ -77,14 +77,14 @@ class Exploration:
     levels: list[int] = field(default_factory=list)
 
     def run(self) -> None:
-        """Explores to the menu's depth; stops early once every claim is refuted."""
+        """Explores to the menu's depth; stops behind the first heap that refutes something."""
         states = [self._opened()]
         for level in range(1, self.menu.depth + 1):
             following: list[Path] = []
             for index, state in enumerate(states):
                 self.ledger.progress(f"operation {level}: heap {index + 1} of {len(states)}")
                 following += self._operations(state)
-                if self.ledger.decided:
+                if self.ledger.refuted:
                     return
             self.levels.append(len(following))
             states = following

@@ -6,6 +6,7 @@ A command line and nothing else; verify.py has the work.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,10 +18,14 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import typer
 from rich.console import Console
 
+from models.trace import from_text
 from proofs import report as reports
 from proofs.claims import PROVED, REFUTED
+from proofs.engine import LoopLimit
+from proofs.follow import NotFollowed, follow
+from proofs.read_ir import UnsupportedIr
 from proofs.sources import NoSubject, source_of
-from proofs.verify import Report, claims_matching, verify
+from proofs.verify import Report, claims_matching, unfinished, verify
 
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
@@ -33,6 +38,7 @@ Examples:\n
   python proofs/run.py best_fit+bugs/no-back-link --claim bounded.free_list\n
   python proofs/run.py my/best_fit.c                      a variant that implements best_fit.h\n
   python proofs/run.py --list                             the claims, one a line\n
+  python proofs/run.py best_fit --replay found.trace      what another engine found, on the IR\n
 \n
 Exit codes: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 interrupted.
 """
@@ -51,6 +57,10 @@ def main(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
     ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="follow a .trace file on the IR, number by number, instead of proving"),
+    ] = None,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
 ) -> None:
     """Proves or refutes what the allocator promises, by symbolic execution of its LLVM IR.
@@ -67,10 +77,30 @@ def main(
         raise typer.Exit(ALL_PROVED)
     names = subjects or ["best_fit"]
     _refuse_bad_input(names, json_file)
+    if replay:
+        raise typer.Exit(_replay(replay, names))
     done: dict[str, list[Report]] = {name: [] for name in names}
     interrupted = _prove_all(done, claim, quick, kind)
+    if interrupted:
+        for entries in done.values():
+            entries += unfinished(claim, entries, quick, kind)
     _tell(done, json_file)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
+
+
+def _replay(file: Path, names: list[str]) -> int:
+    """Says of each subject what its IR does on a trace; a rule broken is a claim refuted."""
+    status = ALL_PROVED
+    try:
+        trace = from_text(file.read_text())
+        for name in names:
+            verdict = follow(trace, name)
+            status = status if verdict.ok else SOME_REFUTED
+            told = verdict.violation.message if verdict.violation else "nothing wrong on this trace"
+            OUT.print(f"{name}: {verdict.rule}: {told}", highlight=False, markup=False)
+    except (OSError, ValueError, NotFollowed, UnsupportedIr, LoopLimit) as error:
+        _stop(f"{file}: {error}")
+    return status
 
 
 def _refuse_bad_input(names: list[str], json_file: Path | None) -> None:
@@ -87,6 +117,7 @@ def _refuse_bad_input(names: list[str], json_file: Path | None) -> None:
 def _prove_all(done: dict[str, list[Report]], claim: str, quick: bool, kind: str) -> bool:
     """Fills `done` as reports come in; True when Ctrl-C cut it short."""
     progress = _Progress()
+    signal.signal(signal.SIGINT, progress.interrupt)
     try:
         for name, reports_of in done.items():
             for entry in verify(name, claim, quick=quick, kind=kind, progress=progress):
@@ -133,10 +164,18 @@ class _Progress:
 
     def __init__(self) -> None:
         self._told = self._started = time.monotonic()
+        self._interrupted = False
+
+    def interrupt(self, *_signal: object) -> None:
+        """Ctrl-C is noted and raised at the next call: an exception now could hit a destructor
+        of z3's, where Python drops it."""
+        self._interrupted = True
 
     def __call__(self, text: str) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         now = time.monotonic()
-        if now - self._told >= PATIENCE:
+        if text and now - self._told >= PATIENCE:
             self._told = now
             line = f"[dim]{now - self._started:5.0f} s  {text}[/]"
             ERR.print(line, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ the machine.  No answer within the budget is Unknown, never "no".
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import z3
@@ -64,6 +64,7 @@ class StandingSolver:
 
     def _start(self) -> None:
         self._native = z3.SimpleSolver()
+        self._native.set("ctrl_c", False)  # Ctrl-C is the caller's: it comes back through poll
         self._defined: set[int] = set()
         self._literals: dict[int, tuple[z3.BoolRef, z3.BoolRef]] = {}
 
@@ -100,10 +101,15 @@ def _model_of(query: Query, native: z3.ModelRef) -> Model:
 
 @dataclass
 class Solver:
-    """Decides conjunctions; `integers` tries the integer form before the bit-vectors."""
+    """Decides conjunctions.
+
+    integers  try the integer form before the bit-vectors
+    poll      called before each query; what it raises ends the work
+    """
 
     integers: bool = True
     budget: int = BUDGET
+    poll: Callable[[], None] = lambda: None
     queries: int = 0
     as_bits: int = 0
     seconds: float = 0.0
@@ -112,6 +118,7 @@ class Solver:
 
     def model(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
         """A state in which all conditions hold, None if there is none; raises Unknown."""
+        self.poll()
         self.queries += 1
         started = time.process_time()
         try:
@@ -139,6 +146,7 @@ class Solver:
 
     def _check(self, native: z3.Solver, conditions: Sequence[z3.BoolRef]) -> z3.ModelRef | None:
         native.set("rlimit", self.budget)
+        native.set("ctrl_c", False)
         native.add(*conditions)
         answer = native.check()
         if answer == z3.unknown:

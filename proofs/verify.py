@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.trace import Trace
@@ -67,6 +67,17 @@ def claims_matching(pattern: str, quick: bool = False, kind: str = "raw") -> lis
     return [claim for claim in every if fnmatch.fnmatch(claim.name, pattern)]
 
 
+def unfinished(pattern: str, done: Sequence[Report], quick: bool, kind: str) -> list[Report]:
+    """Reports for the claims that an interrupted run did not come to."""
+    finished = {report.claim.name for report in done}
+    return [
+        Report(claim, UNKNOWN, study.bound_of(claim), study.assumptions, reasons=["interrupted"])
+        for study in studies(quick, kind)
+        for claim in study.claims
+        if fnmatch.fnmatch(claim.name, pattern) and claim.name not in finished
+    ]
+
+
 def verify(
     spec: str,
     pattern: str = "*",
@@ -76,6 +87,8 @@ def verify(
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Iterator[Report]:
     """A report for each claim that matches, as studies finish; raises NoSubject.
+
+    progress is called with a line for people, and with "" often: it may raise to stop.
 
     kind: the IR as the programmer wrote it ("raw"), or "optimised" as -O2 made it.
     """
@@ -91,7 +104,8 @@ def verify(
 
 def _verify_study(spec, module: Module, study: Study, claims, kind: str, progress):
     started = time.monotonic()
-    ledger = Ledger(Reasoning(Solver()), claims, study.families, progress=progress)
+    solver = Solver(poll=lambda: progress(""))
+    ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
     trouble, engine = _explored(module, study, ledger)
     seconds = time.monotonic() - started
     for claim in claims:
@@ -134,7 +148,7 @@ def _doubts(ledger: Ledger, claim: Claim, trouble: str, claims) -> list[str]:
         doubts += [f"never put to the test: {what}" for what in ledger.untested(claim)]
     broken = [other.name for other in claims if other.name in ledger.refuted]
     if broken:
-        doubts.append(f"explored only where {broken[0]} holds")
+        doubts.append(f"the exploration ended where {broken[0]} was refuted")
     return doubts
 
 

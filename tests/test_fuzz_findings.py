@@ -1,4 +1,7 @@
-"""What is left of a finding: a trace that replays, a C program and a pytest case that fail alone."""
+"""What is left of a finding: a trace that replays; a C program and a pytest case that fail.
+
+The findings come from short traces on planted bugs; nothing is searched here.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,9 @@ CASES = [
     ("failed-realloc-frees", "# store: 4096\np0 = malloc 64\np1 = realloc p0 9000", "survival"),
     ("malloc-zero-null", "p0 = malloc 0\np1 = malloc 8", "zero_size"),
     ("free-clobbers-errno", "p0 = malloc 1\nfree p0", "errno"),
+    ("free-clobbers-errno", "p0 = malloc 0\nfree_all", "errno"),
+    ("realloc-null-refused", "p0 = realloc NULL 1\np1 = malloc 1", "null"),
+    ("realloc-zero-frees", "p0 = malloc 1\np1 = realloc p0 0\np2 = malloc 1", "zero_size"),
     ("free-null-dereferences", "free NULL", "null"),
     ("exit-on-bad-alignment", "p0 = aligned_alloc 24 8", "exit"),
     ("abort-when-full", "# store: 4096\np0 = malloc 8000", "oom"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,3 +228,16 @@ def test_bad_input_is_one_line_and_exit_2(arguments):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "nonsense" in done.stderr
+
+
+def test_ctrl_c_tells_what_is_done_and_leaves_the_rest_unknown(tmp_path):
+    out = tmp_path / "report.json"
+    command = [sys.executable, "proofs/run.py", "--json", str(out)]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(3)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    (subject,) = json.loads(out.read_text())["subjects"]
+    assert subject["verdict"] == UNKNOWN
+    assert len(subject["claims"]) == len(claims_matching("*"))

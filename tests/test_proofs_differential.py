@@ -8,7 +8,6 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import z3
@@ -18,25 +17,18 @@ from allocator.executor import open_executor
 from models.observation import Seen
 from models.trace import NO_NAME, Kind, Op, Trace
 from proofs.engine import Engine
+from proofs.follow import FUNCTIONS, Follower
 from proofs.integers import NoIntegerForm, Translation
 from proofs.logic import compare
 from proofs.memory import Memory, Word
 from proofs.path import Path, Reasoning
 from proofs.read_ir import read_ir
-from proofs.scenery import HEAP, PAGE_SOURCE, PAGES, PageSource, Requests, empty_world, make_engine
+from proofs.scenery import PAGES
 from proofs.solver import Solver
-from proofs.sources import module_of, source_of
 from proofs.terms import as_sum, constant_of, number, simplify, value_range
 
 STORE = 1 << 18
 PROGRAMS, LENGTH = 12, 30
-FUNCTIONS = {
-    Kind.MALLOC: "mem_alloc",
-    Kind.CALLOC: "mem_alloc_clear",
-    Kind.ALIGNED_ALLOC: "mem_alloc_aligned",
-    Kind.REALLOC: "mem_resize",
-    Kind.FREE: "mem_free",
-}
 SIZES = (0, 1, 15, 16, 17, 31, 100, 1000, 4064, 4096, 9000, 2**20, 2**63 - 1, 2**63, 2**64 - 1)
 
 
@@ -62,49 +54,6 @@ def random_program(seed: int) -> tuple[Op, ...]:
     return tuple(ops)
 
 
-class ConcreteRun:
-    """The engine on numbers: of the two answers of the page source it takes the generous one."""
-
-    def __init__(self) -> None:
-        module = module_of(source_of("best_fit"))
-        reasoning = Reasoning(Solver())
-        self.engine = make_engine(module, reasoning, PageSource(STORE))
-        self.path: Path = empty_world(self.engine, reasoning)
-        self.blocks: dict[int, int] = {}
-        self._call("mem_open", PAGE_SOURCE)
-
-    def _call(self, function: str, *arguments: int) -> int | None:
-        operands = [number(HEAP), *map(number, arguments)]
-        outcomes = self.engine.call(self.path, function, operands)
-        # The last outcome is the one in which every request for pages was granted that could be.
-        generous = [pair for pair in outcomes if not pair[0].scene.requests.refused] or outcomes
-        assert len(generous) == 1
-        self.path, result = generous[0]
-        self.path.scene = replace(self.path.scene, requests=Requests())
-        for obligation in self.path.owed:
-            assert z3.is_true(z3.simplify(obligation.condition)), obligation.what
-        self.path.owed = ()
-        return None if result is None else constant_of(result)
-
-    def step(self, op: Op) -> int | None:
-        """The address that the operation gives, None where it gives none or is skipped."""
-        if op.kind is Kind.FREE:
-            if op.first in self.blocks:
-                self._call("mem_free", self.blocks.pop(op.first))
-            return None
-        operands = [op.first] if op.kind is Kind.MALLOC else [op.first, op.second]
-        if op.kind is Kind.REALLOC:
-            if op.first not in self.blocks:
-                return None
-            operands[0] = self.blocks[op.first]
-        address = self._call(FUNCTIONS[op.kind], *operands)
-        if address:
-            if op.kind is Kind.REALLOC:
-                del self.blocks[op.first]
-            self.blocks[op.name] = address
-        return address
-
-
 @pytest.fixture(scope="module")
 def executor():
     with open_executor(catalogue.resolve("best_fit")) as opened:
@@ -115,9 +64,9 @@ def executor():
 def test_engine_and_library_give_the_same_addresses(seed, executor):
     program = random_program(seed)
     run = executor.run(Trace(program, store=STORE))
-    concrete = ConcreteRun()
+    follower = Follower("best_fit", STORE)
     for op, observed in zip(program, run.observations, strict=True):
-        expected = concrete.step(op)
+        expected = follower.step(op).address
         if observed.flags & Seen.SKIPPED or op.kind is Kind.FREE:
             continue
         actual = observed.address and observed.address - run.base

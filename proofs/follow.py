@@ -1,0 +1,196 @@
+"""Follows one trace on the IR, number by number, and has the project's judge look at the result.
+
+It proves nothing: it is how this engine confirms what another one found.  Payloads are not
+followed, so the rules that look at bytes (content, prefix, zeroed) stay silent here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import z3
+
+from allocator import catalogue
+from models.judge import judge
+from models.observation import Damage, DamageKind, Observation, Outcome, Run, Seen, Stage
+from models.trace import DENY_ALL, NIL, NO_NAME, Kind, Op, Trace
+from models.verdict import Verdict
+from proofs.memory import Word
+from proofs.path import Obligation, Path, Reasoning
+from proofs.scenery import (
+    ERRNO,
+    HEAP,
+    PAGE_SOURCE,
+    PAGES,
+    PageSource,
+    Requests,
+    empty_world,
+    make_engine,
+)
+from proofs.solver import Solver
+from proofs.sources import module_of, source_of
+from proofs.terms import constant_of, number
+from proofs.walk import Walker
+
+FUNCTIONS = {
+    Kind.MALLOC: "mem_alloc",
+    Kind.CALLOC: "mem_alloc_clear",
+    Kind.ALIGNED_ALLOC: "mem_alloc_aligned",
+    Kind.REALLOC: "mem_resize",
+    Kind.FREE: "mem_free",
+}
+STORE = 1 << 24
+UNTOUCHED = 0x5EED
+
+
+class NotFollowed(Exception):
+    """A trace with an operation that this engine does not know; the message names it."""
+
+
+class Broken(Exception):
+    """A condition that the engine owes does not hold for these numbers."""
+
+    def __init__(self, obligation: Obligation) -> None:
+        super().__init__(obligation.what)
+        self.obligation = obligation
+
+
+class _NothingToSettle:
+    """On numbers there is nothing to ask a solver: a walk simply ends where it cannot go on."""
+
+    def settle(self, _path: Path) -> bool:
+        return False
+
+
+@dataclass(slots=True)
+class _Denial:
+    """What `deny` asks of the requests to come: the one refused, counted from 1; 0 for none."""
+
+    next_refused: int = 0
+    all_refused: bool = False
+
+    def choose(self, outcomes: list) -> tuple:
+        """Of the ways that a call can go, the one in which just the denied requests are refused."""
+        wanted = 1 if self.all_refused else self.next_refused
+        by_refusal = {path.scene.requests.refused: (path, result) for path, result in outcomes}
+        chosen = by_refusal.get(wanted) or by_refusal.get(0) or next(iter(by_refusal.values()))
+        requests = chosen[0].scene.requests
+        asked = requests.granted + (1 if requests.refused else 0)
+        self.next_refused = max(0, self.next_refused - asked)
+        return chosen
+
+
+class Follower:
+    """The engine on numbers: one operation at a time, from the empty heap."""
+
+    def __init__(self, spec: str, store: int = STORE) -> None:
+        module = module_of(source_of(spec))
+        reasoning = Reasoning(Solver())
+        self.engine = make_engine(module, reasoning, PageSource(store))
+        self.path = empty_world(self.engine, reasoning)
+        self.blocks: dict[int, tuple[int, int]] = {}
+        self.denial = _Denial()
+        self._call("mem_open", PAGE_SOURCE)
+
+    def _call(self, function: str, *arguments: int) -> int:
+        operands = [number(HEAP), *map(number, arguments)]
+        self.path.scene = replace(self.path.scene, requests=Requests())
+        self.engine.ended.clear()
+        outcomes = self.engine.call(self.path, function, operands)
+        self.path, result = self.denial.choose(
+            outcomes + [(path, None) for path in self.engine.ended]
+        )
+        self._pay()
+        return 0 if result is None else int(constant_of(result) or 0)
+
+    def _pay(self) -> None:
+        """Looks at what is owed; on numbers each condition is plainly true or false."""
+        for obligation in self.path.owed:
+            if not z3.is_true(z3.simplify(obligation.condition)):
+                raise Broken(obligation)
+        self.path.owed = ()
+
+    def walk(self) -> None:
+        """Looks at the whole heap; raises Broken at the first conjunct that does not hold."""
+        walker = Walker(self.engine, _NothingToSettle())  # type: ignore[arg-type]
+        rows = walker.rows(self.path.fork())
+        self.path = rows[0][0] if rows else self.path
+        self._pay()
+
+    def step(self, op: Op) -> Observation:
+        """Executes one operation; raises Broken where the code must not be followed further."""
+        if op.kind is Kind.DENY:
+            self.denial = _Denial(0 if op.first == DENY_ALL else op.first, op.first == DENY_ALL)
+            return Observation(flags=Seen.RETURNED)
+        if op.kind is Kind.FREE_ALL:
+            for name in sorted(self.blocks):
+                self._free(name)
+            return Observation(flags=Seen.RETURNED)
+        if op.kind not in FUNCTIONS:
+            raise NotFollowed(f"{op.kind.name.lower()} cannot be followed on the IR")
+        if op.block not in (None, NIL) and op.block not in self.blocks:
+            return Observation(flags=Seen.SKIPPED)
+        return self._free(op.first) if op.kind is Kind.FREE else self._allocate(op)
+
+    def _free(self, name: int) -> Observation:
+        self._call("mem_free", self.blocks.pop(name, (0, 0))[0])
+        return Observation(flags=Seen.RETURNED)
+
+    def _allocate(self, op: Op) -> Observation:
+        operands = [op.first] if op.kind is Kind.MALLOC else [op.first, op.second]
+        if op.kind is Kind.REALLOC:
+            operands[0] = self.blocks.get(op.first, (0, 0))[0]
+        self._write_errno(UNTOUCHED)
+        denied = self.denial.all_refused or self.denial.next_refused
+        address = self._call(FUNCTIONS[op.kind], *operands)
+        if address:
+            if op.kind is Kind.REALLOC:
+                self.blocks.pop(op.first, None)
+            self.blocks[op.name] = (address, op.size)
+        error = int(constant_of(self.engine.load(self.path, number(ERRNO), 4)) or 0)
+        flags = Seen.RETURNED | (Seen.ERRNO if error != UNTOUCHED else 0)
+        if self.path.scene.requests.refused:
+            flags |= Seen.PAGES | (Seen.REFUSED if denied else Seen.CAPPED)
+        elif self.path.scene.requests.granted:
+            flags |= Seen.PAGES
+        if address and op.size and not self._inside(address, op.size):
+            flags |= Seen.OUTSIDE
+        return Observation(address, 0, 0, error if flags & Seen.ERRNO else 0, flags)
+
+    def _write_errno(self, value: int) -> None:
+        cell = Word(number(ERRNO), z3.BitVecVal(value, 32))
+        self.path.memory = self.path.memory.after(cell)
+
+    def _inside(self, address: int, size: int) -> bool:
+        pieces = [(constant_of(at), constant_of(length)) for at, length in self.path.scene.pieces]
+        return any(at <= address and address + size <= at + length for at, length in pieces)
+
+
+def follow(trace: Trace, spec: str) -> Verdict:
+    """The judge's verdict on the addresses and the layout that the IR gives; NotFollowed."""
+    contract = catalogue.resolve(spec).contract
+    follower = Follower(spec, trace.store or STORE)
+    seen: list[Observation] = []
+    for index, op in enumerate(trace):
+        try:
+            seen.append(follower.step(op))
+        except Broken as broken:
+            return judge(trace, _cut_short(seen, broken), contract)
+        try:
+            follower.walk()
+        except Broken as broken:
+            damage = Damage(0, index, NO_NAME, DamageKind.INVARIANT)
+            run = _run(seen, damages=(damage,), invariant=broken.obligation.family)
+            return judge(trace.with_ops(trace.ops[: index + 1]), run, contract)
+    return judge(trace, _run(seen), contract)
+
+
+def _run(seen: list[Observation], **more: object) -> Run:
+    return Run(tuple(seen), done=len(seen), store_base=PAGES, **more)  # type: ignore[arg-type]
+
+
+def _cut_short(seen: list[Observation], broken: Broken) -> Run:
+    """What the machine would call a crash, or an abort, of the operation under way."""
+    outcome = Outcome.ABORT if broken.obligation.family == "abort" else Outcome.SIGNAL
+    under_way = Observation(flags=Seen.LEFT)
+    return replace(_run(seen), observations=(*seen, under_way), outcome=outcome, stage=Stage.CALL)
