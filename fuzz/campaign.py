@@ -5,10 +5,11 @@ Each phase brings traces; the bench has the word on them, findings.py writes wha
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -59,6 +60,16 @@ class Options:
     findings: int = 4
     rules: frozenset[str] = ALL
     saved: Path = TRACES
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until a finding is both written and noted."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @dataclass
@@ -153,10 +164,11 @@ class Campaign:
             return
         self.result.executions += finding.executions
         if finding.rule not in self._found:
-            report = findings.write(
-                finding, self._bench.subject, self.options.out, self.options.prefix
-            )
-            self.result.reports.append(report)
+            with _uninterrupted():
+                report = findings.write(
+                    finding, self._bench.subject, self.options.out, self.options.prefix
+                )
+                self.result.reports.append(report)
         self._found |= {rule, finding.rule}
 
     def _note_vanished(self, rule: str) -> None:

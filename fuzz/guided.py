@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from allocator.sandbox import environment
 from allocator.subject import SubjectError
 from fuzz.job import ENOUGH, Job, Survey, Suspect, from_line
 from fuzz.journal import read_journal
@@ -189,6 +190,7 @@ class _Worker:
                 stderr=output,
                 pass_fds=(write,),
                 start_new_session=True,  # Ctrl-C is the parent's to answer
+                env=environment(),
             )
         os.close(write)
         assert self._process.stdin
