@@ -38,6 +38,7 @@ HANG_BUDGET = 60  # executions to shrink a hang, each of which takes its whole t
 SLOW_LIMIT = 5  # programs that are slow and do not hang, before slowness is left alone
 JUDGING_SHARE = 0.3
 DENSE_SHARE, CYCLES_SHARE = 0.35, 0.15
+SEARCH_SHARE = 0.8  # of what is left; the rest is for the survey of the corpus
 CYCLE_OPERATIONS = 24
 
 
@@ -298,7 +299,8 @@ class Campaign:
         options, folder = self.options, self._folder()
         corpus = folder / "corpus"
         guided.seed_corpus(corpus, options.seed)
-        budget = _Budget(options, 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0))
+        rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
+        budget = _Budget(options, rest * SEARCH_SHARE)
         if options.edges and not subject.prebuilt:
             subject = resolve(self.spec, prefix=options.prefix, coverage=True)
         return Job(

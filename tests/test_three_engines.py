@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import strategies
 from hypothesis import Phase, find, settings
-from verdicts import verdict_of
 
 from allocator.catalogue import resolve
 from fuzz.bench import Bench
 from models.rules import ALL
 from models.trace import Trace, from_text, to_text
+from tests import strategies
+from tests.verdicts import verdict_of
 
 ROOT = Path(__file__).resolve().parent.parent
 BUG = "best_fit+bugs/coalesce-forgets-footer"
