@@ -25,7 +25,7 @@ _PROTOTYPES = {
     "executor_walk": (_SIZE, [_POINTER, _POINTER, _SIZE]),
     "executor_run_bytes": (_U32, [_POINTER, _POINTER, ctypes.c_char_p, _SIZE]),
     "executor_search": (_U64, [_POINTER, _POINTER, _U64, _U64, _SIZE]),
-    "executor_count_states": (None, [_POINTER, _POINTER, _SIZE]),
+    "executor_count_states": (None, [_POINTER, _POINTER]),
     "executor_drive": (None, [_POINTER, _POINTER]),
     "executor_close": (None, [_POINTER]),
     "guard_install": (None, []),
@@ -188,10 +188,10 @@ class Door:
         return int(driver(ctypes.byref(count), ctypes.byref(values), target))
 
     def count_states(self, size: int) -> int:
-        """Turns heap-state counters on, `size` of them (a power of two); their address."""
+        """Turns heap-state counters on, `size` of them (STATE_COUNT of states.h); their address."""
         self._counters = (ctypes.c_uint8 * size)()
         address = ctypes.addressof(self._counters)
-        self._harness.executor_count_states(self._executor, address, size)
+        self._harness.executor_count_states(self._executor, address)
         return address
 
     def counters(self) -> tuple[bytes | None, bytes]:

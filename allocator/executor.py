@@ -158,7 +158,7 @@ class InProcess(Executor):
         return self._door.drive(core, words)
 
     def state_counters(self, size: int) -> int:
-        """Turns heap-state counters on: `size` of them, a power of two; returns their address."""
+        """Turns heap-state counters on: `size` of them, states.h's STATE_COUNT; their address."""
         assert self._door
         return self._door.count_states(size)
 

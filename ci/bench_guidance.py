@@ -1,7 +1,8 @@
-"""Measures guidance: executions that pass before a planted bug is first seen, per way of search.
+"""Measures guidance: how many executions pass before a planted bug is first seen, by way of search.
 
 It proves nothing about one seed; take the medians.  The ways: random dense programs, random
 programs of every kind, and libFuzzer's search on neither, on C edges, on heap states, on both.
+Programs are equally long in every way: long ones hold many chances, and would hide the difference.
 """
 
 from __future__ import annotations
@@ -21,31 +22,31 @@ from rich.table import Table
 
 from allocator.catalogue import bundled, planted_bugs, resolve
 from fuzz.bench import Bench
-from fuzz.campaign import LENGTHS, program_bytes
+from fuzz.campaign import program_bytes
 from fuzz.guided import Guided, seed_corpus
 from fuzz.job import Job, Suspect
 from fuzz.limits import Limits, limits_of
 from fuzz.native import decoder_library, mutator_library
 
-Way = Callable[[str, int, int], int | None]
+Way = Callable[[str, int, int, int], int | None]
 
 
 def random_way(dense: bool) -> Way:
     """Executions until a random program breaks a rule, None where none does."""
 
-    def search(spec: str, seed: int, runs: int) -> int | None:
+    def search(spec: str, seed: int, runs: int, length: int) -> int | None:
         subject = resolve(spec)
         limits = limits_of(subject)
         with Bench(subject) as bench:
-            return _first(bench, limits.dense() if dense else limits, seed, runs)
+            chosen = limits.dense() if dense else limits
+            return _first(bench, chosen, seed, runs, program_bytes(length))
 
     return search
 
 
-def _first(bench: Bench, limits: Limits, seed: int, runs: int) -> int | None:
+def _first(bench: Bench, limits: Limits, seed: int, runs: int, length: int) -> int | None:
     executor, done = bench.executor, 0
     while done < runs:
-        length = program_bytes(LENGTHS[done % len(LENGTHS)])
         done += max(1, executor.search(seed * 10**9 + done, min(100, runs - done), length,
                                        limits.pack()))  # fmt: skip
         run = executor.last_run()
@@ -57,7 +58,7 @@ def _first(bench: Bench, limits: Limits, seed: int, runs: int) -> int | None:
 def guided_way(edges: bool, states: bool) -> Way:
     """The same for the coverage-guided search, seeds of the corpus included."""
 
-    def search(spec: str, seed: int, runs: int) -> int | None:
+    def search(spec: str, seed: int, runs: int, length: int) -> int | None:
         subject = resolve(spec, coverage=edges)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -73,6 +74,7 @@ def guided_way(edges: bool, states: bool) -> Way:
                 seed=seed,
                 states=states,
                 stop_at_first=True,
+                max_program=program_bytes(length),
             )
             with closing(Guided(job, folder / "log").run()) as messages:
                 for message in messages:
@@ -115,13 +117,17 @@ def main() -> int:
     parser.add_argument("subjects", nargs="*", help="default: every planted bug marked deep")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=200_000, help="executions at most")
+    parser.add_argument("--length", type=int, default=64, help="operations a program at most")
     parser.add_argument("--way", action="append", choices=list(WAYS), help="default: all")
     words = parser.parse_args()
     table = Table("subject", *(words.way or WAYS))
     for spec in words.subjects or deep_bugs():
         row = []
         for way in words.way or WAYS:
-            counts = [WAYS[way](spec, seed, words.runs) for seed in range(1, words.seeds + 1)]
+            counts = [
+                WAYS[way](spec, seed, words.runs, words.length)
+                for seed in range(1, words.seeds + 1)
+            ]
             row.append(told(counts, words.runs))
             print(f"{spec}  {way}: {row[-1]}", file=sys.stderr, flush=True)
         table.add_row(spec.partition("+bugs/")[2] or spec, *row)

@@ -73,6 +73,7 @@ class Guided:
     def __init__(self, job: Job, log: Path, tell: Callable[[], None] = lambda: None) -> None:
         self._job = job
         self._log = log
+        log.unlink(missing_ok=True)
         self._tell = tell
         self._before = (0, 0)
         self._checked = False
@@ -169,6 +170,7 @@ class Guided:
 def survey(job: Job, log: Path) -> Generator[Suspect | Survey, None, None]:
     """What the corpus covers, and what its programs break."""
     deadline = time.monotonic() + SURVEY_SECONDS
+    log.unlink(missing_ok=True)
     with _Worker("survey", job, log) as worker:
         while worker.running and time.monotonic() < deadline:
             yield from worker.messages(POLL_SECONDS)
@@ -182,7 +184,7 @@ class _Worker:
         job.journal.unlink(missing_ok=True)
         self._read, write = os.pipe()
         self._pending = b""
-        with log.open("wb") as output:
+        with log.open("ab") as output:  # a worker that was started again adds to it
             self._process = subprocess.Popen(
                 [sys.executable, str(WORKER), task, str(write)],
                 stdin=subprocess.PIPE,

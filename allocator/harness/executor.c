@@ -254,10 +254,9 @@ size_t executor_walk(struct executor *ex, struct heap_block *blocks, size_t capa
     return ex->subject->walk ? ex->subject->walk(blocks, capacity) : 0;
 }
 
-void executor_count_states(struct executor *ex, uint8_t *counters, size_t size)
+void executor_count_states(struct executor *ex, uint8_t *counters)
 {
     ex->states.counters = counters;
-    ex->states.mask = size - 1;
 }
 
 void executor_close(struct executor *ex)

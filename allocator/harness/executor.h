@@ -51,9 +51,9 @@ uint64_t executor_search(struct executor *executor, const struct decoder *decode
 void executor_drive(struct executor *executor, const struct decoder *decoder);
 int executor_drive_one(const uint8_t *data, size_t size);
 
-/* A table of `size` counters (a power of two) to be bumped at the state of the heap after every
+/* A table of STATE_COUNT counters (states.h) to be bumped at the state of the heap after every
  * operation; NULL turns that off. */
-void executor_count_states(struct executor *executor, uint8_t *counters, size_t size);
+void executor_count_states(struct executor *executor, uint8_t *counters);
 
 void executor_close(struct executor *executor);
 
