@@ -67,10 +67,12 @@ def source_of(spec: str) -> SourceFile:
     if spec.startswith(BUGS):
         bug = bugs().get(spec.removeprefix(BUGS))
         if bug is None:
-            raise NoSubject(f"{spec}: no such planted bug (python fuzz/run.py --list names them)")
+            raise NoSubject(f"{spec}: no such planted bug (ls allocator/best_fit/bugs/*)")
         return replace(original, text=bug.planted(original.text))
     path = Path(spec)
     if path.suffix == ".c" and path.is_file():
+        if "best_fit.h" not in path.read_text(errors="replace"):
+            raise NoSubject(f"{spec}: does not include best_fit.h: the proofs know no other yet")
         return SourceFile(path, path.read_text(), (path.resolve().parent, *INCLUDE))
     raise NoSubject(
         f"{spec}: the proofs know best_fit, {BUGS}NAME, and files NAME.c that implement best_fit.h"
