@@ -21,7 +21,7 @@ EDGE_CAPACITY = 16
 PROFILE_BYTES, OPERATION_BYTES = 8, 4
 _PROBED = 1024
 
-_FUNCTIONS = {
+FUNCTIONS = {
     Kind.MALLOC: "malloc",
     Kind.CALLOC: "calloc",
     Kind.REALLOC: "realloc",
@@ -67,7 +67,7 @@ class Limits:
 def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:
     """The limits that a subject's functions and contract draw."""
     contract = subject.contract
-    kinds = {kind for kind, name in _FUNCTIONS.items() if name in subject.has}
+    kinds = {kind for kind, name in FUNCTIONS.items() if name in subject.has}
     kinds |= {Kind.MALLOC, Kind.WRITE, Kind.DENY}
     kinds |= {Kind.FOREIGN} if contract.foreign else set()
     kinds |= {Kind.THREAD} if contract.threads else set()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from allocator.subject import Subject
+from fuzz.limits import FUNCTIONS
 from models.contract import PTRDIFF_MAX
 from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 
@@ -18,16 +19,6 @@ MAX_OPS = 40
 STORES = (0, 4096, 8192, 16384, 65536)
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
 _SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
-_FUNCTION = {
-    Kind.MALLOC: "malloc",
-    Kind.CALLOC: "calloc",
-    Kind.REALLOC: "realloc",
-    Kind.ALIGNED_ALLOC: "aligned_alloc",
-    Kind.MEMALIGN: "memalign",
-    Kind.POSIX_MEMALIGN: "posix_memalign",
-    Kind.FREE: "free",
-    Kind.FREE_ALL: "free",
-}
 
 _NEAR = st.sampled_from((0, 0, 1, -1, 7, -7, 8, -8, 15, -15, 16, -16, 24, 32, -32))
 _TINY = st.integers(0, 64)
@@ -67,7 +58,7 @@ def menu(subject: Subject) -> tuple[Kind, ...]:
     allowed = {Kind.FOREIGN: contract.foreign, Kind.THREAD: contract.threads}
     allowed |= {Kind.DOUBLE_FREE: "double_free" in contract.detects}
     allowed |= {Kind.INTERIOR_FREE: "interior_free" in contract.detects}
-    allowed |= {kind: name in subject.has for kind, name in _FUNCTION.items()}
+    allowed |= {kind: name in subject.has for kind, name in FUNCTIONS.items()}
     return tuple(kind for kind in Kind if allowed.get(kind, True))
 
 
