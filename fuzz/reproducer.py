@@ -15,7 +15,7 @@ from models.check import Finding
 from models.contract import Contract
 from models.observation import Seen
 from models.rules import RULES, WHITE_BOX
-from models.trace import NIL, Kind, Op
+from models.trace import ALLOCATING, NIL, Kind, Op
 
 CHECKS = Path(__file__).resolve().parent / "reproducer.c"
 # What cannot be seen by a program that only calls: where another block would have been right.
@@ -61,7 +61,7 @@ def _head(finding: Finding, subject: Subject, name: str) -> str:
 
 def _settings(finding: Finding, subject: Subject, calls: str) -> str:
     contract, trace = subject.contract, finding.trace
-    names = max((op.name + 1 for op in trace if op.kind in _MAKERS), default=0)
+    names = max((op.name + 1 for op in trace if op.kind in ALLOCATING), default=0)
     cycles = sum(op.kind is Kind.FREE_ALL for op in trace)
     zero = {"null": -1, "any": 0, "unique": 1}[contract.malloc_zero]
     settings = {
@@ -99,7 +99,7 @@ def _ops(finding: Finding, contract: Contract) -> Iterator[str]:
         yield f"\n    step = {index}; /* {op} */"
         for line in _CALLS[op.kind](op, contract):
             yield f"    {line}"
-        if finding.rule == "errno" and op.kind in (_MAKERS | _FREEING):
+        if finding.rule == "errno" and op.kind in (ALLOCATING | _FREEING):
             yield from _errno_check(op)
         yield "    invariant();"
 
@@ -199,16 +199,6 @@ def _thread(_op: Op, _contract: Contract) -> Iterator[str]:
     yield "/* everything runs on one thread */"
 
 
-_MAKERS = frozenset(
-    {
-        Kind.MALLOC,
-        Kind.CALLOC,
-        Kind.REALLOC,
-        Kind.ALIGNED_ALLOC,
-        Kind.MEMALIGN,
-        Kind.POSIX_MEMALIGN,
-    }
-)
 _FREEING = frozenset({Kind.FREE, Kind.FREE_ALL})
 _CALLS = {
     Kind.MALLOC: _malloc,

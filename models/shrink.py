@@ -11,7 +11,15 @@ from dataclasses import replace
 from itertools import combinations
 
 from models.fold import Folded, closed, fold, renamed, unfold
-from models.simplify import lower, lower_numbers, plainer_ops, resized, rungs, simpler_stores
+from models.simplify import (
+    least_accepted,
+    lower,
+    lower_numbers,
+    plainer_ops,
+    resized,
+    rungs,
+    simpler_stores,
+)
 from models.trace import ALLOCATING, NIL, Kind, Op, Trace
 
 BUDGET = 500
@@ -76,23 +84,13 @@ def _shrink_cycles(search: _Search) -> bool:
         before = folded
         accept(replace(folded, tail=()))
         accept(replace(folded, head=()))
-        _least(folded.count, lambda count: accept(replace(folded, count=count)))
+        least_accepted(folded.count, lambda count: accept(replace(folded, count=count)))
         search.lower_store()
         for part in ("head", "body", "tail"):
             whole = Trace(getattr(folded, part))
             inner = _Search(whole, lambda one, at=part: accept(replace(folded, **{at: one.ops})))
             inner.round()
     return fold(search.best) is not None
-
-
-def _least(value: int, accept: Callable[[int], bool], low: int = 0) -> None:
-    """Looks by bisection for the least number in low..value that is accepted."""
-    while low < value:
-        middle = (low + value) // 2
-        if accept(middle):
-            value = middle
-        else:
-            low = middle + 1
 
 
 class _Search:
@@ -130,7 +128,7 @@ class _Search:
     def cut_tail(self) -> None:
         """Looks for the end of the trace by bisection: what follows the failure goes first."""
         ops = self.best.ops
-        _least(len(ops), lambda end: self.offer_ops(ops[:end]))
+        least_accepted(len(ops), lambda end: self.offer_ops(ops[:end]))
 
     def _drop_chunks(self) -> None:
         """Removes runs of operations, long ones first, from the end to the front."""

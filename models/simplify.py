@@ -88,11 +88,15 @@ def lower(value: int, accept: Accept, least: int = 1) -> None:
     if value >= _HUGE:
         _lower_huge(value, accept)
         return
-    low, high = below + 1, value
-    while low < high:
-        middle = (low + high) // 2
+    least_accepted(value, accept, below + 1)
+
+
+def least_accepted(value: int, accept: Accept, low: int = 0) -> None:
+    """Looks by bisection for the least number in low..value that is accepted."""
+    while low < value:
+        middle = (low + value) // 2
         if accept(middle):
-            high = middle
+            value = middle
         else:
             low = middle + 1
 

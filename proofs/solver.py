@@ -22,10 +22,6 @@ class Unknown(Exception):
     """The solver gave no answer: the message is its reason."""
 
 
-class SolverDefect(Exception):
-    """A model that does not satisfy what was asked: a defect in proofs/ or in z3."""
-
-
 @dataclass(frozen=True)
 class Model:
     """A concrete value for every variable: one state."""

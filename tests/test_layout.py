@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-from allocator import build, region
+from allocator import binding, build, region
+from fuzz import job
 from models import best_fit, observation, trace
 from models.observation import DamageKind, Outcome, Seen, Stage
 from models.trace import Kind
@@ -44,6 +45,13 @@ NUMBERS = {
     "NO_NAME": trace.NO_NAME,
     "RUN_CHECK_END": region.CHECKS["end"],
     "RUN_CHECK_EACH": region.CHECKS["each"],
+    "STATE_COUNT": job.STATE_COUNTERS,
+    "offsetof(run_t,op_count)": region._OP_COUNT_AT,
+    "offsetof(run_t,store_size)": region._STORE_AT,
+    "offsetof(run_t,done)": region._DONE_AT,
+    "offsetof(run_t,runs)": region._RUNS_AT,
+    "offsetof(subject_t,counters_start)": binding._COUNTERS_AT[0],
+    "offsetof(subject_t,counters_end)": binding._COUNTERS_AT[1],
     **{f"MALLOC_ZERO_{name.upper()}": value for name, value in region._MALLOC_ZERO.items()},
     **{f"REALLOC_ZERO_{name.upper()}": value for name, value in region._REALLOC_ZERO.items()},
 }
@@ -73,6 +81,8 @@ def program() -> str:
     constants = [f"{prefix}_{one.name}" for prefix, kinds in ENUMS.items() for one in kinds]
     lines += [say(name, name) for name in [*constants, *NUMBERS]]
     includes = ["#include <stdio.h>", '#include "layout.h"', '#include "subject.h"']
+    includes += ['#include "states.h"', "typedef struct run run_t;"]
+    includes += ["typedef struct subject subject_t;"]
     return "\n".join([*includes, "int main(void)", "{", *lines, "}\n"])
 
 
