@@ -1,0 +1,201 @@
+"""The engines of the kill table: each searches one wrong allocator until it is killed.
+
+They are the project's own engines with a budget in CPU time; none of them knows what the edit was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from allocator.subject import SubjectError
+from ci.killing.attempt import ERROR, KILLED, SURVIVED, UNSTABLE, Attempt, Terms, of_finding
+from ci.killing.clock import Clock, Spent
+from ci.killing.targets import find
+from fuzz.bench import Bench
+from fuzz.campaign import CYCLES_SHARE, TRACES, Campaign, Options
+from models.trace import Trace, from_text
+
+Engine = Callable[[str, Terms], Attempt]
+TRIES = 3  # campaigns after one whose only finding did not show again
+
+
+def attempt(engine: str, faces: Sequence[Path], terms: Terms) -> Attempt:
+    """One engine on a target: its faces in turn, until one is killed."""
+    clock, last = Clock(terms.cpu_seconds), Attempt(SURVIVED)
+    for face in faces:
+        try:
+            _build(str(face), engine, terms)
+            tried = ENGINES[engine](str(face), terms)
+        except SubjectError as error:
+            tried = Attempt(ERROR, message=str(error))
+        if tried.killed:
+            last = replace(tried, face=face.stem)
+            break
+        last = tried.after(last)
+    return replace(last, cpu=round(last.cpu, 2), spent=round(clock.elapsed, 2))
+
+
+def _build(face: str, engine: str, terms: Terms) -> None:
+    """Compiles before the clock starts."""
+    for coverage in (False, True) if engine in COVERED else (False,):
+        find(face, looking=terms.looking, coverage=coverage)
+
+
+def bench_of(face: str, terms: Terms) -> Bench:
+    """The face on the bench, with no exact model where the rule `model` is off."""
+    bench = Bench(find(face, looking=terms.looking), terms.rules)
+    if "model" not in terms.rules:
+        bench.predict = None
+    return bench
+
+
+# ---- the campaign, whole and in parts ----
+
+
+def _campaign(face: str, terms: Terms, *, share: float = 1.0, **phases: bool) -> Attempt:
+    """A campaign that replays nothing saved; `share` is what its phases get of its seconds."""
+    watch, tried = _Watch(terms), Attempt(SURVIVED)
+    for turn in range(TRIES):
+        options = Options(
+            seconds=max(1.0, terms.cpu_seconds - watch.clock.elapsed) / share * stretch(),
+            seed=terms.seed + turn,
+            out=terms.folder / str(turn),
+            findings=1,
+            rules=terms.rules,
+            saved=terms.folder / "nothing-saved",
+            **phases,
+        )
+        spent = watch.spends(Campaign(face, options, watch, partial(find, looking=terms.looking)))
+        tried = watch.told().after(replace(tried, cpu=0.0))
+        if tried.verdict != UNSTABLE or spent:
+            break
+    return tried if tried.killed else replace(tried, cpu=watch.clock.elapsed)
+
+
+class _Watch:
+    """Hears what a campaign tells, looks at the clock each time, and keeps the counts.
+
+    The last thing that a campaign tells before its only finding is that it will confirm it.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self.clock = Clock(terms.cpu_seconds)
+
+    def spends(self, campaign: Campaign) -> bool:
+        """Runs it; whether it came to the end of the CPU time."""
+        self._campaign, self._executions, self._cpu = campaign, 0, 0.0
+        try:
+            campaign.run()
+        except Spent:
+            return True
+        return False
+
+    def __call__(self, _text: str) -> None:
+        self._cpu = self.clock.check()
+        self._executions = self._campaign.result.executions
+
+    def told(self) -> Attempt:
+        """What the campaign has to say."""
+        result = self._campaign.result
+        if result.reports:
+            finding = result.reports[0].finding
+            # The guided search counts without its parent's checks, and not the program it died of.
+            counted = result.executions - finding.executions
+            executions = max(1, self._executions, counted)
+            return of_finding(finding, executions, self._cpu)
+        if result.error is not None:
+            return Attempt(ERROR, result.executions, message=result.error)
+        return Attempt(UNSTABLE if result.vanished else SURVIVED, result.executions)
+
+
+def stretch() -> float:
+    """Seconds that a second of CPU time may take while others use the machine too: 1 to 4.
+
+    The phases of a campaign share out seconds; the clock ends it when the CPU time is spent.
+    """
+    return min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
+# ---- traces that are there already ----
+
+
+def _saved(face: str, terms: Terms) -> Attempt:
+    """Every saved trace, whatever allocator it was found on."""
+    clock = Clock(terms.cpu_seconds)
+    count = 0
+    with bench_of(face, terms) as bench:
+        for path in sorted(TRACES.rglob("*.trace")):
+            saved = from_text(path.read_text())
+            if _is_own(saved, face):
+                continue
+            trace = Trace(saved.ops, bench.subject.name, saved.store)
+            count += 1
+            if bench.judge(trace, bench.execute(trace)).ok:
+                continue
+            seen = clock.elapsed
+            tried = of_finding(bench.check(trace), count, seen)
+            if tried.killed:
+                return tried
+    return Attempt(SURVIVED, count, clock.elapsed)
+
+
+def _is_own(saved: Trace, face: str) -> bool:
+    """A planted bug must not be killed by the trace that was saved for it."""
+    allocator, _, bug = (saved.subject or "").partition("+bugs/")
+    return bool(bug) and Path(face).parent.name.startswith(f"{allocator}-{bug}-")
+
+
+# ---- Hypothesis, which lives in tests/ ----
+
+
+def _hypothesis(name: str) -> Engine:
+    def engine(face: str, terms: Terms) -> Attempt:
+        from tests import hypothesis_search  # Hypothesis takes a second to be imported
+
+        clock = Clock(terms.cpu_seconds)
+        with bench_of(face, terms) as bench:
+            search = getattr(hypothesis_search, name)
+            found = search(bench, terms.seed, clock.check, Spent)
+            seen = clock.elapsed
+            if found.trace is None:
+                return Attempt(SURVIVED, found.executions, seen)
+            tried = of_finding(bench.check(found.trace), found.executions, seen)
+            if tried.killed or bench.predict is None:
+                return tried
+            return _by_layout(bench, found.trace, tried)
+
+    return engine
+
+
+def _by_layout(bench: Bench, trace: Trace, tried: Attempt) -> Attempt:
+    """A layout other than the exact model's is a violation before any address shows it."""
+    from models.shrink import shrink
+    from tests.hypothesis_search import layout_differs
+
+    if not layout_differs(bench, trace):
+        return tried
+    small = shrink(trace, lambda one: layout_differs(bench, one), 200)
+    with Bench(bench.subject, bench.rules) as fresh:
+        if not layout_differs(fresh, small):
+            return tried
+    text = "\n".join(map(str, small.ops))
+    return replace(
+        tried, verdict=KILLED, rule="model", message="the walk shows another layout",
+        ops=len(small), trace=text,
+    )  # fmt: skip
+
+
+ENGINES: dict[str, Engine] = {
+    "fuzz": _campaign,
+    "dense": partial(_campaign, share=(1 - CYCLES_SHARE) / 2, cycles=False, guided=False),
+    "cycles": partial(_campaign, share=CYCLES_SHARE / 2, dense=False, guided=False),
+    "guided": partial(_campaign, share=1 - CYCLES_SHARE, dense=False, cycles=False),
+    "stateful": _hypothesis("sessions"),
+    "traces": _hypothesis("whole_traces"),
+    "saved": _saved,
+}
+COVERED = ("fuzz", "guided")
