@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-FUZZ ?= --seconds 60
+FUZZ ?= --seconds 8
 JOBS ?= 2
 
 .PHONY: help setup fuzz test prove bench lint clean

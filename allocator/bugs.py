@@ -13,14 +13,18 @@ from allocator import artifacts
 from allocator.subject import SubjectError
 from models.rules import RULES
 
-_KEYS = ("story", "rule", "file", "find", "replace", "deep")
+_TEXTS = ("story", "rule", "file", "find", "replace")
+_KEYS = (*_TEXTS, "deep", "variant")
+PARTS = Path(__file__).resolve().parent / "parts"
 
 
 @dataclass(frozen=True)
 class PlantedBug:
     """One bug: in `file`, the text `find` (there exactly once) becomes `replace`.
 
-    `deep` marks a bug that takes a long search; `path` is where it is written down.
+    `file` is one of the allocator's own, or parts/NAME.h, which several share.  `deep` marks a
+    bug that takes a long search, `variant` is the variant of the allocator that shows it ("" for
+    the plain one); `path` is where it is written down.
     """
 
     name: str
@@ -30,7 +34,19 @@ class PlantedBug:
     find: str
     replace: str
     deep: bool
+    variant: str
     path: Path
+
+    @property
+    def allocator(self) -> str:
+        """The name of the allocator that has it."""
+        return self.path.parents[2].name
+
+    @property
+    def subject(self) -> str:
+        """What the catalogue calls the allocator with this bug."""
+        variant = f"+{self.variant}" if self.variant else ""
+        return f"{self.allocator}{variant}+bugs/{self.name}"
 
 
 def read(path: Path) -> PlantedBug:
@@ -40,7 +56,7 @@ def read(path: Path) -> PlantedBug:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SubjectError(f"{path}: {error}") from None
     unknown = sorted(set(table) - set(_KEYS))
-    missing = [key for key in _KEYS[:-1] if not isinstance(table.get(key), str)]
+    missing = [key for key in _TEXTS if not isinstance(table.get(key), str)]
     if unknown or missing:
         wrong = f"unknown key {unknown[0]!r}" if unknown else f"{missing[0]} takes a string"
         raise SubjectError(f"{path}: {wrong} (known: {', '.join(_KEYS)})")
@@ -53,7 +69,10 @@ def read(path: Path) -> PlantedBug:
     deep = table.pop("deep", False)
     if type(deep) is not bool:
         raise SubjectError(f"{path}: deep takes true or false")
-    return PlantedBug(path.stem, deep=deep, path=path, **table)
+    variant = table.pop("variant", "")
+    if not isinstance(variant, str):
+        raise SubjectError(f"{path}: variant takes a string")
+    return PlantedBug(path.stem, deep=deep, variant=variant, path=path, **table)
 
 
 def planted(folder: Path) -> list[PlantedBug]:
@@ -70,6 +89,8 @@ def planted(folder: Path) -> list[PlantedBug]:
 def plant(bug: PlantedBug, folder: Path) -> Path:
     """A copy of the C files of `folder` with the bug in it; its place in the store."""
     texts = {path.name: path.read_text() for path in sorted(folder.glob("*.[ch]"))}
+    if bug.file.startswith(f"{PARTS.name}/"):
+        texts |= {f"{PARTS.name}/{path.name}": path.read_text() for path in PARTS.glob("*.h")}
     if bug.file not in texts:
         raise SubjectError(f"{bug.path}: no such file in {folder.name}/: {bug.file}")
     count = texts[bug.file].count(bug.find)

@@ -42,7 +42,7 @@ SUBJECT_FLAGS = (
     *("-O2", *_COMMON, "-fvisibility=hidden", "-D__thread=", "-D_Thread_local="),
     *(f"-fno-builtin-{name}" for name in _OWN_NAMES),
 )
-_LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
+LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
 COVERAGE_FLAGS = ("-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage=stack-depth")
 
 
@@ -102,7 +102,30 @@ def _chosen_compiler(command: list[str]) -> Compiler:
 def compile_object(unit: Unit) -> Path:
     """The object file of one unit; SubjectError with the compiler's first complaint."""
     tool = compiler()
-    recipe = {
+
+    def produce(target: Path) -> list[Path]:
+        return _to_object(tool, unit, target)
+
+    return artifacts.fetch(unit.source.stem, ".o", _recipe(tool, unit), produce)
+
+
+def compile_ir(unit: Unit) -> Path:
+    """The LLVM IR of one unit, as text, by the clang that ziglang carries; SubjectError."""
+    tool = _compiler("")
+
+    def produce(target: Path) -> list[Path]:
+        # zig writes no IR where a list of dependencies is asked for, so it is asked twice.
+        read = _to_object(tool, unit, target.with_suffix(".o"))
+        output = ("-o", str(target), "-S", "-emit-llvm", str(unit.source))
+        _run([*tool.command, *unit.flags, *output], unit.folder)
+        return read
+
+    return artifacts.fetch(unit.source.stem, ".ll", _recipe(tool, unit), produce)
+
+
+def _recipe(tool: Compiler, unit: Unit) -> dict[str, object]:
+    """Everything that decides what comes of a unit, but the headers met on the way."""
+    return {
         "compiler": tool.identity,
         "source": unit.source,
         "content": artifacts.digest(unit.source),
@@ -111,13 +134,13 @@ def compile_object(unit: Unit) -> Path:
         "headers": {str(folder): _header_names(folder) for folder in _include_folders(unit)},
     }
 
-    def produce(target: Path) -> list[Path]:
-        depfile = target.with_suffix(".d")
-        outputs = ["-MMD", "-MF", str(depfile), "-o", str(target)]
-        _run([*tool.command, *unit.flags, *outputs, "-c", str(unit.source)], unit.folder)
-        return [unit.folder / name for name in dependencies(depfile.read_text())]
 
-    return artifacts.fetch(unit.source.stem, ".o", recipe, produce)
+def _to_object(tool: Compiler, unit: Unit, target: Path) -> list[Path]:
+    """Compiles; returns the files that were read."""
+    depfile = target.with_suffix(".d")
+    outputs = ["-MMD", "-MF", str(depfile), "-o", str(target)]
+    _run([*tool.command, *unit.flags, *outputs, "-c", str(unit.source)], unit.folder)
+    return [unit.folder / name for name in dependencies(depfile.read_text())]
 
 
 def link(name: str, objects: Sequence[Path], flags: Sequence[str], suffix: str = ".so") -> Path:
@@ -193,7 +216,7 @@ def subject_library(found: Description, *, coverage: bool = False) -> tuple[Path
     objects += [face_object, *_binding(found)]
     if found.library:
         objects += _doors(found, face_object)
-    link_flags = [flag for flag in found.flags if flag.startswith(_LINK_PREFIXES)]
+    link_flags = [flag for flag in found.flags if flag.startswith(LINK_PREFIXES)]
     # Without coverage functions, which another library brings, nothing may stay undefined.
     whole = [] if coverage else ["-Wl,-z,defs"]
     options = ["-shared", "-Wl,-Bsymbolic", *whole, *link_flags, "-lm", "-ldl", "-lpthread"]
@@ -223,7 +246,7 @@ def probe(found: Description) -> Path:
 
 def subject_flags(found: Description) -> tuple[str, ...]:
     """How a described allocator's sources are compiled, coverage left out."""
-    own = [flag for flag in found.flags if not flag.startswith(_LINK_PREFIXES)]
+    own = [flag for flag in found.flags if not flag.startswith(LINK_PREFIXES)]
     folders = [f"-I{folder}" for folder in found.include]
     return (*SUBJECT_FLAGS, f"-iquote{found.folder}", *folders, *own, f"-idirafter{MEMLIB}")
 

@@ -16,6 +16,7 @@ from allocator.subject import Subject, SubjectError
 
 HERE = Path(__file__).resolve().parent
 BUG_MARK = "+bugs/"
+PLAIN = "subject.toml"
 SYSTEM_FOLDERS = tuple(
     Path(folder)
     for folder in ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64",
@@ -24,8 +25,19 @@ SYSTEM_FOLDERS = tuple(
 
 
 def bundled() -> list[str]:
-    """Names of the allocators that come with allocheck."""
-    return sorted(path.parent.name for path in HERE.glob("*/subject.toml"))
+    """Names of the allocators that come with allocheck, variants left out."""
+    return sorted(path.parent.name for path in HERE.glob(f"*/{PLAIN}"))
+
+
+def gallery() -> list[str]:
+    """Every bundled subject that is meant to be correct: all allocators, all their variants."""
+    return [each for name in bundled() for each in variants(name)]
+
+
+def variants(name: str) -> list[str]:
+    """The subjects that a bundled allocator makes: its own name first, then name+variant."""
+    others = (path.stem for path in _bundled_folder(name).glob("*.toml") if path.name != PLAIN)
+    return [name, *(f"{name}+{other}" for other in sorted(others))]
 
 
 def planted_bugs(name: str) -> list[PlantedBug]:
@@ -36,9 +48,10 @@ def planted_bugs(name: str) -> list[PlantedBug]:
 def resolve(spec: str, *, prefix: str | None = None, coverage: bool = False) -> Subject:
     """The subject that `spec` means, built.
 
-    spec: best_fit, best_fit+bugs/NAME, or a path to a .toml, .c or .so.  prefix says how the
-    functions of a .c or .so start; coverage builds with counters.  Raises SubjectError: one line
-    that says what is wrong and what to do next, with a TOML skeleton where that helps.
+    spec: NAME, NAME+VARIANT or either with +bugs/BUG, or a path to a .toml, .c or .so.  prefix
+    says how the functions of a .c or .so start; coverage builds with counters.  Raises
+    SubjectError: one line that says what is wrong and what to do next, with a TOML skeleton where
+    that helps.
     """
     is_name = not Path(spec).suffix and "/" not in spec.partition(BUG_MARK)[0]
     try:
@@ -103,15 +116,26 @@ def _unknown(name: str, known: Iterable[str], what: str) -> str:
 def _bundled(spec: str, prefix: str | None, coverage: bool) -> Subject:
     if prefix is not None:
         raise SubjectError("a prefix is for .c and .so")
-    name, mark, bug_name = spec.partition(BUG_MARK)
+    whole, mark, bug_name = spec.partition(BUG_MARK)
+    name, _, variant = whole.partition("+")
     folder = _bundled_folder(name)
-    found = description.read(folder / "subject.toml")
+    if whole not in variants(name):
+        known = [each.partition("+")[2] for each in variants(name)[1:]]
+        raise SubjectError(_unknown(variant, known, f"variant of {name}"))
+    found = description.read(folder / (f"{variant}.toml" if variant else PLAIN))
     if mark:
         planted = {bug.name: bug for bug in bugs.planted(folder)}
         if bug_name not in planted:
             raise SubjectError(_unknown(bug_name, planted, "planted bug"))
         found = found.moved(folder, bugs.plant(planted[bug_name], folder))
     return built(found, name=spec, coverage=coverage, is_bundled=True)
+
+
+def planted(name: str, bug: PlantedBug) -> Subject:
+    """A bundled allocator with a bug in it that stands in nobody's list."""
+    folder = _bundled_folder(name)
+    found = description.read(folder / PLAIN).moved(folder, bugs.plant(bug, folder))
+    return built(found, name=f"{name}{BUG_MARK}{bug.name}", is_bundled=True)
 
 
 def built(

@@ -12,6 +12,9 @@ Keys that the short form leaves out, all in [calls] and all optional:
     check           NULL, or the name (char *) of the first broken part of the heap's invariant
     walk            over blocks (struct heap_block { uint64_t address, size, used; } *) and
                     capacity: writes the heap's blocks from the lowest up, gives their number
+
+and, at the top, `extends`: another TOML file whose keys hold unless they are given here, in
+[calls] and [contract] key by key.  A file named there stays relative to the file that names it.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from allocator.subject import SubjectError
 from models.contract import Contract, ContractError, from_table
@@ -42,6 +46,9 @@ CALL_KEYS = ("init", *FUNCTIONS, "heap_type", "declare", "init_ok")
 INIT_OK = ("zero", "nonzero", "any")
 DEFAULT_ARENA = 65536
 
+MOST_EXTENDED = 4
+_PATH_KEYS = frozenset({"sources", "include"})
+
 _TEXT, _TEXTS, _TABLE = "a string", "a list of strings", "a table"
 _KEYS = {
     "name": _TEXT,
@@ -52,6 +59,7 @@ _KEYS = {
     "headers": _TEXTS,
     "target": _TEXT,
     "model": _TEXT,
+    "extends": _TEXT,
     "calls": _TABLE,
     "contract": _TABLE,
 }
@@ -111,11 +119,7 @@ def read(path: Path) -> Description:
 
 def parse(text: str, folder: Path, stem: str, origin: str) -> Description:
     """The description in a text; `stem` names it if it does not name itself."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SubjectError(f"not TOML: {error}") from None
-    _check_keys(table)
+    table = _table(text, folder)
     contract, walker = _contract(table.get("contract", {}), folder)
     calls = _calls(table.get("calls", {}))
     if not contract.arena and re.search(r"\barena\b", calls.get("init", "")):
@@ -134,6 +138,26 @@ def parse(text: str, folder: Path, stem: str, origin: str) -> Description:
         origin=origin,
         **_files(table, folder),
     )
+
+
+def _table(text: str, folder: Path, depth: int = 0) -> dict[str, Any]:
+    """The keys in a text, those that it extends among them, checked one by one."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SubjectError(f"not TOML: {error}") from None
+    _check_keys(table)
+    if "extends" not in table:
+        return table
+    base = _existing("extends", folder, table.pop("extends"))
+    if depth == MOST_EXTENDED:
+        raise SubjectError(f"extends: more than {MOST_EXTENDED} files deep, or in a circle")
+    inherited = _table(base.read_text(encoding="utf-8"), base.parent, depth + 1)
+    for key in _PATH_KEYS & inherited.keys():
+        inherited[key] = [str((base.parent / name).resolve()) for name in inherited[key]]
+    for key in ("calls", "contract"):
+        table[key] = inherited.get(key, {}) | table.get(key, {})
+    return inherited | table
 
 
 def _check_keys(table: Mapping[str, object]) -> None:

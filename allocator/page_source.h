@@ -24,6 +24,10 @@ struct page_source {
      * NULL when refused. */
     void *(*map)(struct page_source *self, size_t size);
 
+    /* Lets a mapped region of `size` bytes grow to `new_size` where it lies (both multiples of
+     * the page size); the new bytes read zero.  False when refused: it is then as it was. */
+    bool (*extend)(struct page_source *self, void *region, size_t size, size_t new_size);
+
     /* Gives a mapped region, or whole pages at its end, back. */
     void (*unmap)(struct page_source *self, void *region, size_t size);
 };

@@ -3,30 +3,44 @@
 #include "page_source_system.h"
 
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define REFUSED ((void *)-1)
+enum { PAGE = 4096 };
 
-static char *end; /* of what grow() took last */
+/* What grow() gave without a gap since somebody else moved the break last. */
+static char *start, *end;
+
+/* A page that the break was moved back through is the kernel's only in part: it comes as it was. */
+static void clear_old_page(char *memory, size_t size)
+{
+    size_t rest = -(uintptr_t)memory % PAGE;
+    memset(memory, 0, rest < size ? rest : size);
+}
 
 static void *grow(struct page_source *self, size_t size)
 {
     (void)self;
     if (size > PTRDIFF_MAX)
         return NULL;
-    char *start = sbrk((intptr_t)size);
-    if (start == REFUSED)
+    char *memory = sbrk((intptr_t)size);
+    if (memory == REFUSED)
         return NULL;
-    end = start + size;
-    return start;
+    if (memory != end)
+        start = memory;
+    end = memory + size;
+    clear_old_page(memory, size);
+    return memory;
 }
 
-/* Where somebody else has moved the break since, the last bytes are not ours to give back. */
+/* Where somebody else has moved the break since, the last bytes are not ours to give back, nor is
+ * what lies below the last gap. */
 static bool shrink(struct page_source *self, size_t size)
 {
     (void)self;
-    if (size > PTRDIFF_MAX || sbrk(0) != end || sbrk(-(intptr_t)size) == REFUSED)
+    if (size > (size_t)(end - start) || sbrk(0) != end || sbrk(-(intptr_t)size) == REFUSED)
         return false;
     end -= size;
     return true;
@@ -39,6 +53,12 @@ static void *map(struct page_source *self, size_t size)
     return region == REFUSED ? NULL : region;
 }
 
+static bool extend(struct page_source *self, void *region, size_t size, size_t new_size)
+{
+    (void)self;
+    return mremap(region, size, new_size, 0) != REFUSED;
+}
+
 static void unmap(struct page_source *self, void *region, size_t size)
 {
     (void)self;
@@ -47,6 +67,6 @@ static void unmap(struct page_source *self, void *region, size_t size)
 
 struct page_source *page_source_system(void)
 {
-    static struct page_source system = { grow, shrink, map, unmap };
+    static struct page_source system = { grow, shrink, map, extend, unmap };
     return &system;
 }

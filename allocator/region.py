@@ -27,7 +27,7 @@ from models.trace import NIL, NO_NAME, OP_BYTES, Op, Trace, pack_ops, unpack_ops
 REGION_HEADER = 512
 WALK_CAPACITY = 1 << 14
 DEFAULT_STORE = 16 << 20
-CONFIG = struct.Struct("<QQQQII12B4x")
+CONFIG = struct.Struct("<QQQQII13B3x")
 BLOCK = struct.Struct("<QQQ")
 CHECKS = {"none": 0, "end": 1, "each": 2}
 
@@ -35,7 +35,7 @@ _MALLOC_ZERO = {"any": 0, "null": 1, "unique": 2}
 _REALLOC_ZERO = {"never": 0, "free": 1, "unique": 2, "keep": 3}
 _OP_COUNT, _STORE_SIZE = struct.Struct("<II"), struct.Struct("<QQ")
 _RUNS = struct.Struct("<Q")
-_OP_COUNT_AT, _STORE_AT, _DONE_AT, _RUNS_AT = 8, 16, 32, 96
+_OP_COUNT_AT, _STORE_AT, _DONE_AT, _RUNS_AT = 8, 16, 32, 104
 
 
 def pack_config(contract: Contract, memory_known: bool) -> bytes:
@@ -59,6 +59,7 @@ def pack_config(contract: Contract, memory_known: bool) -> bytes:
         "double_free" in contract.detects,
         "interior_free" in contract.detects,
         memory_known,
+        contract.gives_back,
     )
 
 
@@ -152,8 +153,8 @@ class Region:
         """The run that has just ended, or was cut short."""
         (
             _version, _capacity, count, _switches, _store, _limit, done, stage, outcome, signal,
-            fault, exit_status, damage_count, suspicious, known, store_base, arena_base,
-            arena_size, _runs, invariant,
+            fault, exit_status, damage_count, suspicious, known, store_base, maps_base,
+            arena_base, arena_size, _runs, invariant,
         ) = HEADER.unpack_from(self.memory, 0)  # fmt: skip
         seen = min(count, done + (outcome != Outcome.FINISHED))
         raw = self.memory[self._observations_at : self._observations_at + seen * OBSERVATION.size]
@@ -169,6 +170,7 @@ class Region:
             bool(suspicious),
             bool(known),
             store_base,
+            maps_base,
             arena_base,
             arena_size,
             invariant.split(b"\0")[0].decode(errors="replace"),

@@ -26,7 +26,8 @@ class SubjectError(Exception):
 class Subject:
     """An allocator under check.
 
-    name      as traces and reports call it: best_fit, best_fit+bugs/NAME, or the path given
+    name      as traces and reports call it: tlsf, explicit_list+address_order,
+              best_fit+bugs/NAME, or the path given
     library   the built shared object that exports `allocheck_subject`
     bundled   ours (runs in this process) or not (runs in the sandbox by default)
     coverage  built with coverage counters

@@ -95,7 +95,7 @@ def judge_rate(executor: Executor, subject: Subject, trace: Trace) -> float:
 
 def batch(console: Console) -> list[dict[str, object]]:
     """Checked operations a second of one batch call, on traces of several shapes."""
-    subject = catalogue.resolve("best_fit")
+    subject = catalogue.resolve("explicit_list")
     table = Table("trace", "checked Mops/s", "bare Mops/s", "checked : bare", "ns the check adds")
     rows: list[dict[str, object]] = []
     for live, largest in ((4, 64), (16, 64), (64, 64), (256, 64), (64, 1024)):
@@ -157,7 +157,7 @@ def main(
         Path | None, typer.Option("--json", help="Write the figures here.")
     ] = None,
 ) -> None:
-    """Speed on best_fit: the checked batch call beside the bare allocator, and a program under
+    """Speed on explicit_list: the checked batch call beside the bare allocator, and a program under
     libFuzzer with a callback in Python beside one in C; each pair in the same run."""
     console = Console()
     figures = {"batch": batch(console), "drivers": drivers(console)}

@@ -25,7 +25,7 @@ def main() -> None:
     """Loads as fuzz/worker.py does, then lets one of the two drivers run."""
     mode, program, runs = sys.argv[1], sys.argv[2], sys.argv[3]
     folder = Path(tempfile.mkdtemp(prefix="allocheck-"))
-    subject = catalogue.resolve("best_fit", coverage=True)
+    subject = catalogue.resolve("explicit_list", coverage=True)
     limits = limits_of(subject, ()).pack()
     files = decoder_library(), mutator_library(), Path(program), folder / "journal"
     job = Job(subject, limits, *files, runs=int(runs))

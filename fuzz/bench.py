@@ -95,7 +95,7 @@ def rules_on(subject: Subject, rules: frozenset[str] = ALL) -> tuple[str, ...]:
         "zero_size": contract.malloc_zero != "any" or contract.realloc_zero != "never",
         "usable": "usable_size" in has,
         "errno": contract.enomem or contract.free_preserves_errno,
-        "reclaim": contract.reclaims or contract.coalesces,
+        "reclaim": contract.reclaims or contract.coalesces or contract.gives_back,
         "footprint": contract.reclaims,
         "misuse": bool(contract.detects),
         "zeroed": "calloc" in has,
@@ -109,9 +109,13 @@ def rules_on(subject: Subject, rules: frozenset[str] = ALL) -> tuple[str, ...]:
 
 
 def exact_model(subject: Subject) -> Predict | None:
-    """The exact model that the subject's description names, None where it names none."""
+    """The exact model that the subject's description names, None where it names none.
+
+    NAME is models/exact/NAME.py and its predict; NAME+VARIANT is predict_VARIANT there.
+    """
     if not subject.model:
         return None
-    module = importlib.import_module(f"models.{subject.model}")
-    predict: Predict = module.predict
+    name, _, variant = subject.model.partition("+")
+    module = importlib.import_module(f"models.exact.{name}")
+    predict: Predict = getattr(module, f"predict_{variant}" if variant else "predict")
     return predict

@@ -57,6 +57,7 @@ class Options:
     edges: bool = True
     states: bool = True
     dense: bool = True
+    cycles: bool = True
     guided: bool = True
     findings: int = 4
     rules: frozenset[str] = ALL
@@ -80,6 +81,7 @@ class Campaign:
     spec: str
     options: Options
     tell: Callable[[str], None] = lambda _text: None
+    find: Callable[..., Subject] = resolve  # from the spec to the subject, as resolve() does it
     result: Result = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +115,7 @@ class Campaign:
         return findings.subject_folder(self.options.out, self.spec)
 
     def _run(self) -> None:
-        subject = resolve(self.spec, prefix=self.options.prefix)
+        subject = self.find(self.spec, prefix=self.options.prefix)
         self.result.rules_on = rules_on(subject, self.options.rules)
         self.result.notes += subject.notes
         with Bench(subject, self.options.rules) as self._bench:
@@ -122,7 +124,8 @@ class Campaign:
             searched = self._can_guide(subject)
             if self.options.dense:
                 self._dense(1 - CYCLES_SHARE if not searched else DENSE_SHARE)
-            self._cycles()
+            if self.options.cycles:
+                self._cycles()
             if searched and not self._enough:
                 self._guided(subject)
 
@@ -271,16 +274,18 @@ class Campaign:
         job = self._job(subject)
         search = Guided(job, self._folder() / "search.log", self._progress(lambda: search))
         before = (self.result.executions, self.result.ops)
-        with closing(search.run()) as messages:  # the worker ends with it, come what may
-            for message in messages:
-                self._count_guided(before, search)
-                if isinstance(message, Suspect):
-                    self._reconsider(from_text(message.trace))
-                else:
-                    self._after_death(message)
-                if self._enough:
-                    break
-        self._count_guided(before, search)
+        try:
+            with closing(search.run()) as messages:  # the worker ends with it, come what may
+                for message in messages:
+                    self._count_guided(before, search)
+                    if isinstance(message, Suspect):
+                        self._reconsider(from_text(message.trace))
+                    else:
+                        self._after_death(message)
+                    if self._enough:
+                        break
+        finally:
+            self._count_guided(before, search)
         with closing(guided.survey(job, self._folder() / "survey.log")) as messages:
             for message in messages:
                 if isinstance(message, Survey):
@@ -302,7 +307,7 @@ class Campaign:
         rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
         budget = _Budget(options, rest * SEARCH_SHARE)
         if options.edges and not subject.prebuilt:
-            subject = resolve(self.spec, prefix=options.prefix, coverage=True)
+            subject = self.find(self.spec, prefix=options.prefix, coverage=True)
         return Job(
             subject,
             self._limits.pack(),
@@ -327,9 +332,8 @@ class Campaign:
         trace = decode(death.program, self._limits.pack())
         run = self._bench.execute(trace)
         if run.outcome is Outcome.FINISHED and self._bench.glance(trace, run).ok:
-            status = "silence" if death.status is None else f"status {death.status}"
             self.result.notes.append(
-                f"the search ended with {status} on a program that breaks nothing by itself"
+                f"the search ended with {death} on a program that breaks nothing by itself"
             )
         self._consider(trace, run)
 

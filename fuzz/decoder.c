@@ -3,62 +3,10 @@
 
 #include <string.h>
 
-enum { LIVE_CAPACITY = 512, FREED_CAPACITY = 8, OWN_SIZES = 4, PAGE = 4096 };
+#include "decoder_tables.h"
 
-/* ---- tables: what makes programs interesting ---- */
-
-/* What an operation of the encoding may be; aligned stands for three kinds. */
-enum action {
-    A_MALLOC, A_FREE, A_CALLOC, A_REALLOC, A_ALIGNED, A_WRITE, A_FREE_NULL, A_REALLOC_NULL,
-    A_FREE_ALL, A_THREAD, A_DENY, A_FOREIGN, A_DOUBLE_FREE, A_INTERIOR_FREE, ACTIONS
-};
-
-/* Shares of the actions in a program; a promised abort ends a run, so misuse is rare. */
-static const uint8_t shares[8][ACTIONS] = {
-    /* mal fre cal rea ali wri fN rN all thr den for dbl int */
-    { 46, 44, 4, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0 },        /* 0..3: dense */
-    { 30, 34, 4, 24, 6, 2, 0, 0, 0, 0, 0, 0, 0, 0 },
-    { 50, 26, 8, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0 },
-    { 24, 40, 12, 12, 10, 0, 0, 0, 2, 0, 0, 0, 0, 0 },
-    { 24, 28, 8, 12, 8, 4, 1, 1, 1, 2, 5, 4, 4, 4 },       /* 4..7: everything */
-    { 14, 22, 4, 36, 4, 4, 1, 2, 1, 2, 5, 4, 4, 4 },
-    { 16, 24, 6, 8, 30, 2, 1, 1, 1, 2, 4, 4, 4, 4 },
-    { 20, 24, 20, 10, 8, 4, 2, 2, 1, 2, 8, 6, 6, 6 },
-};
-
-enum size_class {
-    S_TINY, S_SMALL, S_STEPS, S_POWER, S_EDGE, S_FREED, S_MERGED, S_SAME, S_OWN, S_PAGES, S_SHARE,
-    S_LARGE, S_HUGE, S_ZERO
-};
-
-static const uint8_t palettes[8][16] = {
-    /* 0..3: dense */
-    { S_TINY, S_TINY, S_SMALL, S_SMALL, S_SMALL, S_STEPS, S_STEPS, S_FREED, S_FREED, S_FREED,
-      S_MERGED, S_SAME, S_OWN, S_OWN, S_EDGE, S_POWER },
-    { S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_OWN, S_FREED, S_FREED, S_MERGED, S_MERGED,
-      S_SAME, S_SAME, S_SMALL, S_TINY },
-    { S_STEPS, S_STEPS, S_STEPS, S_TINY, S_SMALL, S_SMALL, S_SMALL, S_POWER, S_EDGE, S_EDGE,
-      S_FREED, S_FREED, S_MERGED, S_SHARE, S_PAGES, S_OWN },
-    { S_EDGE, S_EDGE, S_EDGE, S_EDGE, S_POWER, S_POWER, S_SMALL, S_TINY, S_FREED, S_FREED,
-      S_MERGED, S_SAME, S_OWN, S_SMALL, S_PAGES, S_TINY },
-    /* 4..7: everything */
-    { S_TINY, S_SMALL, S_SMALL, S_STEPS, S_POWER, S_EDGE, S_FREED, S_FREED, S_MERGED, S_SAME,
-      S_OWN, S_PAGES, S_SHARE, S_LARGE, S_HUGE, S_ZERO },
-    { S_SHARE, S_SHARE, S_SHARE, S_PAGES, S_PAGES, S_STEPS, S_FREED, S_MERGED, S_SMALL, S_SMALL,
-      S_OWN, S_LARGE, S_LARGE, S_HUGE, S_TINY, S_EDGE },
-    { S_HUGE, S_HUGE, S_HUGE, S_ZERO, S_ZERO, S_SMALL, S_SMALL, S_TINY, S_STEPS, S_FREED, S_FREED,
-      S_OWN, S_SAME, S_EDGE, S_POWER, S_PAGES },
-    { S_TINY, S_TINY, S_TINY, S_TINY, S_ZERO, S_OWN, S_OWN, S_SAME, S_FREED, S_FREED, S_SMALL,
-      S_STEPS, S_EDGE, S_POWER, S_MERGED, S_HUGE },
-};
-
-/* Distances from an edge, from a freed block: allocators round to 8 or 16 and add a tag or two. */
-static const int8_t near[16] = { 0, 0, 0, 1, -1, 8, -8, 16, -16, 7, -7, 15, -15, 24, -24, 32 };
-
-static const uint16_t live_targets[8] = { 2, 4, 8, 16, 32, 64, 128, LIVE_CAPACITY };
-
-static const uint32_t stores[16] = { 0, 0, 0, 0, 0, 0, 0, 4096, 4096, 8192, 8192, 16384, 16384,
-                                     32768, 65536, 65536 };
+enum { LIVE_CAPACITY = 512, FREED_CAPACITY = 8, OWN_SIZES = 4, PAGE = 4096,
+       PLAIN_DISTANCES = 16, BULK = 1 << 20 };
 
 /* ---- the decoder's state ---- */
 
@@ -71,13 +19,14 @@ struct decoder {
     const struct decode_limits *limits;
     uint64_t heap_bytes;  /* more than this cannot be had; 0: unknown */
     uint64_t share_bytes; /* what sizes that are a share of the heap are a share of */
+    uint64_t recurring_bytes; /* no size that is made from other blocks' is larger */
     const uint8_t *palette;
     uint32_t live_target;
     uint32_t live_count;
     uint32_t freed_count; /* ever; the last FREED_CAPACITY are kept */
     uint32_t freed_since; /* since the last allocation */
     uint32_t names;
-    int huge;
+    int huge, bulky;
     uint64_t last_size;
     uint64_t own[OWN_SIZES];
     struct block freed[FREED_CAPACITY];
@@ -93,6 +42,12 @@ static int allowed(const struct decode_limits *limits, enum op_kind kind)
 static int switched(const struct decode_limits *limits, enum decode_switch which)
 {
     return (limits->switches & which) != 0;
+}
+
+/* One of the distances, modulo 2^64. */
+static uint64_t near(const struct decoder *d, unsigned detail)
+{
+    return (uint64_t)(int64_t)d->limits->near[detail % PLAIN_DISTANCES];
 }
 
 static uint64_t power_of_two(unsigned exponent)
@@ -159,9 +114,17 @@ static void choose_actions(struct decoder *d, const uint8_t *profile, int dense)
         memset(d->actions, ACTIONS, sizeof d->actions);
 }
 
-static uint64_t store_of(const uint8_t *profile)
+/* One program in 16 has to do with large blocks too, if the heap has room for some; more would
+ * take too much time. */
+static int is_bulky(const uint8_t *profile, const struct decode_limits *limits)
 {
-    return stores[profile[4] & 15];
+    int roomy = !limits->heap_bytes || limits->heap_bytes >= 4 * BULK;
+    return roomy && profile[3] >> 5 == 7 && profile[4] & 0x40;
+}
+
+static uint64_t store_of(const uint8_t *profile, const struct decode_limits *limits)
+{
+    return is_bulky(profile, limits) ? 0 : stores[profile[4] & 15];
 }
 
 static void open_decoder(struct decoder *d, const uint8_t *profile,
@@ -170,11 +133,13 @@ static void open_decoder(struct decoder *d, const uint8_t *profile,
     int dense = is_dense(profile, limits);
     d->limits = limits;
     d->heap_bytes = limits->heap_bytes;
-    uint64_t store = store_of(profile);
+    uint64_t store = store_of(profile, limits);
     if (store && (!d->heap_bytes || store < d->heap_bytes))
         d->heap_bytes = store;
     uint64_t share = dense ? 16384 : 65536;
     d->share_bytes = d->heap_bytes && d->heap_bytes < share ? d->heap_bytes : share;
+    d->bulky = is_bulky(profile, limits);
+    d->recurring_bytes = d->bulky ? BULK : d->share_bytes;
     d->palette = palettes[(profile[3] & 3) + (dense ? 0 : 4)];
     d->live_target = live_targets[profile[3] >> 2 & 7];
     d->live_count = d->freed_count = d->freed_since = d->names = 0;
@@ -257,7 +222,7 @@ static uint64_t edge_size(const struct decoder *d, unsigned class, unsigned deta
         uint32_t count = d->limits->edge_count;
         edge = d->limits->edges[(detail >> 4) % (count < EDGE_CAPACITY ? count : EDGE_CAPACITY)];
     }
-    return edge + (uint64_t)(int64_t)near[detail & 15];
+    return edge + near(d, detail);
 }
 
 /* The size of a recently freed block, more or less; `merged`: of two of them together. */
@@ -266,10 +231,18 @@ static uint64_t freed_size(const struct decoder *d, unsigned class, unsigned det
     const struct block *block = recently_freed(d, detail >> 4);
     if (!block)
         return detail;
-    uint64_t size = block->size + (uint64_t)(int64_t)near[detail & 15];
+    uint64_t size = block->size + near(d, detail);
     if (merged)
         size += recently_freed(d, class + (detail >> 4) + 1)->size + 16;
-    return size > d->share_bytes ? size % d->share_bytes : size;
+    return size > d->recurring_bytes ? size % d->recurring_bytes : size;
+}
+
+/* Around a threshold; the lower three bits of the index are 0 with 3/4 each, for what is large
+ * costs time. */
+static uint64_t bulky_size(const struct decoder *d, unsigned class, unsigned detail)
+{
+    uint64_t size = d->limits->large[(detail >> 5 & class) + (class & 8)];
+    return size + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
 }
 
 static uint64_t size_of_class(const struct decoder *d, enum size_class kind, unsigned class,
@@ -283,7 +256,7 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     case S_EDGE: return edge_size(d, class, detail);
     case S_FREED: return freed_size(d, class, detail, 0);
     case S_MERGED: return freed_size(d, class, detail, 1);
-    case S_SAME: return d->last_size + (class & 8 ? (uint64_t)(int64_t)near[detail & 15] : 0);
+    case S_SAME: return d->last_size + (class & 8 ? near(d, detail) : 0);
     case S_OWN: return d->own[detail % OWN_SIZES];
     case S_PAGES:
         return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
@@ -291,14 +264,18 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     case S_LARGE: return (uint64_t)detail * 1024 * (class ? 1 : 4) + class;
     case S_HUGE: return huge_size(class, detail);
     case S_ZERO: return 0;
+    case S_BULKY: return bulky_size(d, class, detail);
     }
     return detail;
 }
 
 static uint64_t palette_size(const struct decoder *d, const uint8_t *bytes)
 {
-    uint64_t size = size_of_class(d, d->palette[bytes[2] & 15], bytes[2] >> 4, bytes[3]);
-    int negative = size > UINT64_MAX - 1024 && d->palette[bytes[2] & 15] != S_HUGE;
+    enum size_class kind = d->palette[bytes[2] & 15];
+    if (d->bulky && (bytes[2] & 15) == 0)
+        kind = S_BULKY;
+    uint64_t size = size_of_class(d, kind, bytes[2] >> 4, bytes[3]);
+    int negative = size > UINT64_MAX - 1024 && kind != S_HUGE;
     return negative ? 0 : size;
 }
 
@@ -309,10 +286,10 @@ static uint64_t realloc_size(const struct decoder *d, const uint8_t *bytes, uint
     unsigned shape = bytes[2] >> 4;
     if (shape & 1) { /* relative to what the block has */
         uint64_t delta = bytes[3] >> 4;
-        delta = delta & 8 ? delta * 16 : (uint64_t)(int64_t)near[bytes[3] & 15];
+        delta = delta & 8 ? delta * 16 : near(d, bytes[3]);
         size = shape & 8 ? (old << shift[shape >> 1 & 7]) + delta
                          : (old >> shift[shape >> 1 & 7]) - delta;
-        if (size > d->share_bytes)
+        if (size > d->recurring_bytes)
             size = old;
     }
     return size || switched(d->limits, DECODE_REALLOC_ZERO) ? size : 1;
@@ -490,6 +467,5 @@ size_t allocheck_decode(const uint8_t *data, size_t size, struct op *ops, size_t
 
 uint64_t allocheck_decode_store(const uint8_t *data, size_t size, const void *limits)
 {
-    (void)limits;
-    return size <= PROFILE_BYTES ? 0 : store_of(data);
+    return size <= PROFILE_BYTES ? 0 : store_of(data, limits);
 }

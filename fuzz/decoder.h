@@ -21,7 +21,8 @@
 
 #include "layout.h"
 
-enum { PROFILE_BYTES = 8, OPERATION_BYTES = 4, EDGE_CAPACITY = 16 };
+enum { PROFILE_BYTES = 8, OPERATION_BYTES = 4, EDGE_CAPACITY = 16, LARGE_SIZES = 16,
+       DISTANCES = 32 };
 
 enum decode_switch {
     DECODE_FREE_NULL = 1,          /* free NULL may appear */
@@ -39,6 +40,8 @@ struct decode_limits {
     uint32_t edge_count;
     uint32_t reserved;
     uint64_t edges[EDGE_CAPACITY]; /* largest request of each size class, where classes show */
+    uint64_t large[LARGE_SIZES];   /* thresholds of large blocks, the most frequent ones first */
+    int8_t near[DISTANCES];        /* from an edge, a threshold, a freed block */
 };
 
 /* Decodes a program; writes up to `capacity` operations and returns how many.  Total: never

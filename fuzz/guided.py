@@ -31,14 +31,23 @@ POLL_SECONDS = 0.2
 STALL_SECONDS = 15.0
 RESTARTS = 20
 SURVEY_SECONDS = 120.0
+WORKER_STARTS = "INFO: Using built-in libfuzzer"
+DYING_WORDS = re.compile(
+    r"^ === Timeout: .*|^\w*(?:Error|Exception|Interrupt|Exit)\b.*|ERROR: libFuzzer: .*", re.M
+)
 
 
 @dataclass(frozen=True)
 class Death:
-    """The worker died; `program` is what it was running."""
+    """The worker died; `program` is what it was running, `words` is what its log says of it."""
 
     program: bytes
     status: int | None
+    words: str = ""
+
+    def __str__(self) -> str:
+        status = "silence" if self.status is None else f"status {self.status}"
+        return f"{status} ({self.words})" if self.words else status
 
 
 def available() -> bool:
@@ -97,7 +106,7 @@ class Guided:
                 return
             program = read_journal(job.journal).program
             drop_seed(job.corpus, program)
-            yield Death(program, status)
+            yield Death(program, status, self._dying_words())
             self._note_progress()
             self._before = (self.executions, self.operations)
         raise SubjectError(f"the search died {RESTARTS} times: {self._last_words()}")
@@ -161,6 +170,11 @@ class Guided:
             return self._log.read_text(errors="replace")
         except OSError:
             return ""
+
+    def _dying_words(self) -> str:
+        """Where the last worker ended by itself: what it, libFuzzer or atheris said of why."""
+        text = self._log_text().rpartition(WORKER_STARTS)[2]
+        return "; ".join(dict.fromkeys(line.strip("= ") for line in DYING_WORDS.findall(text)))
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self._log_text().splitlines() if line.strip()]

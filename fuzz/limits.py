@@ -16,8 +16,17 @@ from allocator.subject import Subject
 from models.observation import Run
 from models.trace import Kind, Op, Trace
 
-_RECORD = struct.Struct("<IIQII16Q")
+_RECORD = struct.Struct("<IIQII16Q16Q32b")
 EDGE_CAPACITY = 16
+# Where allocators change their ways with large blocks: map them, open a region, double the heap.
+# The decoder takes LARGE[0] and [8] most often, [7] and [15] least.
+LARGE = tuple(
+    kib << 10 for kib in (32, 16, 64, 20, 128, 40, 256, 1024, 32, 48, 64, 24, 96, 192, 512, 768)
+)
+# Distances from an edge, a threshold, a freed block: allocators round to 8 or 16 and add a tag or
+# two; a region has a head of its own, so the second half, for LARGE alone, is further away.
+NEAR = (0, 0, 0, 1, -1, 8, -8, 16, -16, 7, -7, 15, -15, 24, -24, 32)
+FAR = (-32, 40, -40, 48, -48, 64, -64, -31, -33, -47, -49, 17, -17, -25, -79, -80)
 PROFILE_BYTES, OPERATION_BYTES = 8, 4
 _PROBED = 1024
 
@@ -61,7 +70,8 @@ class Limits:
         kinds = sum(1 << kind for kind in self.kinds)
         edges = self.edges[:EDGE_CAPACITY]
         padded = (*edges, *[0] * (EDGE_CAPACITY - len(edges)))
-        return _RECORD.pack(kinds, self.switches, self.heap_bytes, len(edges), 0, *padded)
+        head = (kinds, self.switches, self.heap_bytes, len(edges), 0)
+        return _RECORD.pack(*head, *padded, *LARGE, *NEAR, *FAR)
 
 
 def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:

@@ -1,36 +1,8 @@
-/* ---- a small world for the subject: its own break, its own pages, its own blocks ---- */
+/* ---- the checks: the subject's blocks, what is in them, how the program ends ---- */
 
-/* Read by findings.py, which writes it between a subject's calls and a main: it is no program by
- * itself.  Everything that is checked here is checked in the plainest way. */
-#include <errno.h>
+/* Stands behind reproducer_store.c, a main behind it: it is no program by itself.  Everything that
+ * is checked here is checked in the plainest way. */
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-/* no access | the break's memory | no access | mapped pages, from the end down | no access */
-enum { PAGE = 4096, MARGIN = 1 << 20, CANARY = 256, FOREIGNERS = 64 };
-#define STORE_PAGES ((REPRODUCER_STORE + PAGE - 1) & ~(size_t)(PAGE - 1))
-#define BASE ((void *)0x200000000000) /* where the trace was found: alignments depend on it */
-
-static struct {
-    unsigned char *start, *end;
-    size_t broken_to, granted, mapped;
-    unsigned long requests, denied; /* the request with the number `denied` is refused */
-    int deny_all, denied_ever, finished;
-    struct {
-        unsigned char *at;
-        size_t size;
-    } foreign[FOREIGNERS];
-    int foreigners;
-} world;
 
 #ifdef REPRODUCER_ARENA
 static _Alignas(65536) unsigned char arena[REPRODUCER_ARENA];
@@ -40,6 +12,8 @@ static struct repro_block {
     unsigned char *at;
     size_t size, usable;
     int live;
+    unsigned fills;
+    uint64_t seed;
 } blocks[REPRODUCER_NAMES + 1];
 
 static struct {
@@ -47,32 +21,14 @@ static struct {
     int count;
 } cycles;
 
-static int step;
 static volatile sig_atomic_t expect_abort;
-
-__attribute__((format(printf, 2, 3), noreturn)) static void violated(const char *rule,
-                                                                     const char *text, ...)
-{
-    char line[512];
-    va_list rest;
-    int used = snprintf(line, sizeof line, "violated: %s, operation %d: ", rule, step);
-    va_start(rest, text);
-    used += vsnprintf(line + used, sizeof line - (size_t)used - 1, text, rest);
-    va_end(rest);
-    line[used++] = '\n';
-    if (write(1, line, (size_t)used) < 0)
-        _exit(3);
-    _exit(1);
-}
-
-static int is_rule(const char *rule)
-{
-    return strcmp(rule, REPRODUCER_RULE) == 0;
-}
+static int finished;
 
 /* Where an ending is only the way in which another rule is broken. */
 static const char *rule_of_ending(const char *ending)
 {
+    if (expect_abort && is_rule("misuse")) /* not the ending that was promised */
+        return REPRODUCER_RULE;
     return is_rule("oom") || is_rule("null") || is_rule("bounds") ? REPRODUCER_RULE : ending;
 }
 
@@ -86,134 +42,44 @@ static void on_signal(int number)
 
 static void on_exit_called(void)
 {
-    if (!world.finished)
+    if (!finished)
         violated(rule_of_ending("exit"), "exit was called");
 }
 
-/* ---- pages ---- */
-
-static int refused(size_t size)
-{
-    world.requests++;
-    return world.deny_all || world.requests == world.denied
-        || size > REPRODUCER_STORE - world.granted;
-}
-
-static void deny(unsigned long turn)
-{
-    world.deny_all = turn == (unsigned long)-1;
-    world.denied_ever |= turn != 0;
-    world.denied = turn && !world.deny_all ? world.requests + turn : 0;
-}
-
-/* A few bytes above the break are watched, like those of somebody else below it. */
-static void check_canaries(void)
-{
-    for (size_t i = 0; i < CANARY && world.broken_to + i < STORE_PAGES; i++)
-        if (is_rule("bounds") && world.start[world.broken_to + i] != 0xc5)
-            violated("bounds", "a byte above the break was written");
-    for (int i = 0; i < world.foreigners; i++)
-        for (size_t at = 0; at < world.foreign[i].size; at++)
-            if (is_rule("bounds") && world.foreign[i].at[at] != 0xf0)
-                violated("bounds", "a byte was written that is somebody else's");
-}
-
-static void move_break(size_t to)
-{
-    check_canaries();
-    unsigned char *from = world.start + world.broken_to;
-    size_t above = STORE_PAGES - to < CANARY ? STORE_PAGES - to : CANARY;
-    if (to > world.broken_to)
-        memset(from, 0, to - world.broken_to < CANARY ? to - world.broken_to : CANARY);
-    else
-        memset(world.start + to, 0, world.broken_to - to);
-    world.broken_to = to;
-    memset(world.start + to, 0xc5, above);
-}
-
-void *sbrk(intptr_t increment)
-{
-    void *old = world.start + world.broken_to;
-    if (increment < 0 && (size_t)-increment > world.broken_to)
-        return (void *)-1;
-    if (increment > 0
-        && (refused((size_t)increment) || (size_t)increment > STORE_PAGES - world.broken_to)) {
-        errno = ENOMEM;
-        return (void *)-1;
-    }
-    move_break(world.broken_to + (size_t)increment);
-    world.granted += (size_t)increment;
-    return old;
-}
-
-static void foreign(size_t size)
-{
-    unsigned char *at = world.start + world.broken_to;
-    if (!size || size > STORE_PAGES - world.broken_to || world.foreigners == FOREIGNERS)
-        return;
-    move_break(world.broken_to + size);
-    memset(at, 0xf0, size);
-    world.foreign[world.foreigners].at = at;
-    world.foreign[world.foreigners++].size = size;
-}
-
-void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
-{
-    (void)address, (void)protection, (void)flags, (void)file, (void)offset;
-    size = (size + 4095) & ~(size_t)4095;
-    if (refused(size) || size > STORE_PAGES - world.mapped) {
-        errno = ENOMEM;
-        return MAP_FAILED;
-    }
-    world.mapped += size; /* from the upper end down; never given again */
-    world.granted += size;
-    return world.end - world.mapped;
-}
-
-int munmap(void *address, size_t size)
-{
-    (void)address;
-    world.granted -= size < world.granted ? size : world.granted;
-    return 0;
-}
-
-/* The malloc lab's memlib, for a subject that comes without it. */
-__attribute__((weak)) void *reproducer_mem_sbrk(intptr_t increment) __asm__("mem_sbrk");
-void *reproducer_mem_sbrk(intptr_t increment) { return sbrk((int)increment); }
-__attribute__((weak)) void *reproducer_mem_heap_lo(void) __asm__("mem_heap_lo");
-void *reproducer_mem_heap_lo(void) { return world.start; }
-__attribute__((weak)) void *reproducer_mem_heap_hi(void) __asm__("mem_heap_hi");
-void *reproducer_mem_heap_hi(void) { return world.start + world.broken_to - 1; }
-__attribute__((weak)) size_t reproducer_mem_heapsize(void) __asm__("mem_heapsize");
-size_t reproducer_mem_heapsize(void) { return world.broken_to; }
-__attribute__((weak)) size_t reproducer_mem_pagesize(void) __asm__("mem_pagesize");
-size_t reproducer_mem_pagesize(void) { return 4096; }
-__attribute__((weak)) void reproducer_mem_init(void) __asm__("mem_init");
-void reproducer_mem_init(void) { }
-
 /* ---- blocks ---- */
 
-static unsigned char pattern(int name, size_t at)
+/* The bytes with which the trace was found: what is taken for an address may depend on them. */
+static uint64_t seed_of(int name, unsigned fills)
 {
-    return (unsigned char)(name * 37 + (int)(at % 251) + 1);
+    uint64_t x = ((uint64_t)fills << 32 | (unsigned)name) + 1;
+    x = (x ^ (x >> 31)) * UINT64_C(0xbf58476d1ce4e5b9);
+    return x ^ (x >> 27);
+}
+
+static unsigned char pattern(uint64_t seed, size_t at)
+{
+    return (unsigned char)((seed + at / 8 * UINT64_C(0x9e3779b97f4a7c15)) >> (8 * (at % 8)));
 }
 
 /* Large blocks are filled and checked at their ends. */
 static size_t next_byte(size_t at, size_t size)
 {
-    return size > 1 << 20 && at == 65536 ? size - 65536 : at + 1;
+    return size > 1 << 17 && at == 16383 ? (size - 16384) & ~(size_t)7 : at + 1;
 }
 
 static void fill(int name)
 {
-    for (size_t at = 0; at < blocks[name].usable; at = next_byte(at, blocks[name].usable))
-        blocks[name].at[at] = pattern(name, at);
+    struct repro_block *block = &blocks[name];
+    block->seed = seed_of(name, block->fills++);
+    for (size_t at = 0; at < block->usable; at = next_byte(at, block->usable))
+        block->at[at] = pattern(block->seed, at);
 }
 
+/* Whether the first bytes of a block are those of the block `pattern_of`. */
 static void verify(const char *rule, int name, int pattern_of, size_t size)
 {
-    for (size_t at = 0; at < size; at = next_byte(at, size))
-        if (blocks[name].at[at] != pattern(pattern_of, at))
+    for (size_t at = 0; at < size; at = next_byte(at, blocks[pattern_of].usable))
+        if (blocks[name].at[at] != pattern(blocks[pattern_of].seed, at))
             violated(rule, "byte %zu of p%d is not what was written", at, name);
 }
 
@@ -226,14 +92,14 @@ static void check(int name)
 /* Inside what the subject was given; its own static data is not known here. */
 static int is_inside(const unsigned char *at, size_t size)
 {
-    const unsigned char *end = world.end;
+    size_t offset = (size_t)(at - world.maps);
     for (int i = 0; i < world.foreigners; i++)
         if (at < world.foreign[i].at + world.foreign[i].size && world.foreign[i].at < at + size)
             return 0;
     if (at >= world.start && at <= world.start + world.broken_to)
         return size <= (size_t)(world.start + world.broken_to - at);
-    if (at >= end - world.mapped && at <= end)
-        return size <= (size_t)(end - at);
+    if (at >= world.maps && offset < MAP_PAGES * (size_t)PAGE)
+        return all_are(offset / PAGE, pages_of(offset % PAGE + size), 1);
 #ifdef REPRODUCER_ARENA
     if (at >= arena && at <= arena + REPRODUCER_ARENA)
         return size <= (size_t)(arena + REPRODUCER_ARENA - at);
@@ -269,18 +135,20 @@ static void take_in(int name, void *address, size_t size, size_t alignment)
         violated(REPRODUCER_RULE, "%zu bytes at %p are not in given memory", size, address);
     if (alignment && (size_t)at % alignment)
         violated("alignment", "%p is not aligned to %zu", address, alignment);
+    size_t usable = size;
+#ifdef REPRODUCER_USABLE
+    if (REPRODUCER_WRITABLE && REPRODUCER_USABLE(address) > size)
+        usable = REPRODUCER_USABLE(address);
+#endif
     for (int other = 0; other < REPRODUCER_NAMES; other++)
         if (blocks[other].live && size && blocks[other].size
-            && at < blocks[other].at + blocks[other].size && blocks[other].at < at + size)
+            && at < blocks[other].at + blocks[other].usable && blocks[other].at < at + usable)
             violated("overlap", "p%d and p%d share bytes", name, other);
-    size_t usable = size;
 #ifdef REPRODUCER_USABLE
     if (REPRODUCER_USABLE(address) < size)
         violated("usable", "usable_size says %zu of %zu", REPRODUCER_USABLE(address), size);
-    if (REPRODUCER_WRITABLE)
-        usable = REPRODUCER_USABLE(address);
 #endif
-    blocks[name] = (struct repro_block){ at, size, usable, 1 };
+    blocks[name] = (struct repro_block){ at, size, usable, 1, blocks[name].fills, 0 };
     cycles.capacity[cycles.count] += size;
 }
 
@@ -353,9 +221,22 @@ static void resized(int name, int old, void *address, size_t size, size_t alignm
     blocks[old].live = 0;
     if (!address)
         return;
+    blocks[name].at = address;
+    if (is_rule("prefix")) /* which tells more than what else may be wrong with the block */
+        verify("prefix", name, old, kept);
     take_in(name, address, size, alignment);
     verify("prefix", name, old, kept);
     fill(name);
+}
+
+/* A subject that promises to hold no page for nobody. */
+static void given_back(void)
+{
+    for (int name = 0; name < REPRODUCER_NAMES; name++)
+        if (blocks[name].live)
+            return;
+    if (world.granted && !world.foreigners)
+        violated("reclaim", "everything is freed, and %zu bytes are still held", world.granted);
 }
 
 static void invariant(void)
@@ -367,6 +248,15 @@ static void invariant(void)
 #endif
 }
 
+static void *reserve(void *preferred, size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *at = (void *)syscall(SYS_mmap, preferred, size, PROT_NONE, flags, -1, 0);
+    if (at == MAP_FAILED)
+        _exit(3);
+    return at;
+}
+
 static void open_world(void)
 {
     static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGALRM };
@@ -376,13 +266,10 @@ static void open_world(void)
     sigaltstack(&own, NULL);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         sigaction(signals[i], &action, NULL);
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    size_t whole = PAGE + 2 * (size_t)MARGIN + 2 * STORE_PAGES;
-    unsigned char *base = (unsigned char *)syscall(SYS_mmap, BASE, whole, PROT_NONE, flags, -1, 0);
+    unsigned char *base = reserve(BASE, PAGE + STORE_PAGES + MARGIN);
     world.start = base + PAGE;
-    world.end = base + whole - MARGIN;
+    world.maps = reserve(MAPS, MAP_PAGES * (size_t)PAGE + PAGE);
     mprotect(world.start, STORE_PAGES, PROT_READ | PROT_WRITE);
-    mprotect(world.end - STORE_PAGES, STORE_PAGES, PROT_READ | PROT_WRITE);
     memset(world.start, 0xc5, CANARY);
     atexit(on_exit_called);
     alarm(10);
@@ -415,6 +302,6 @@ static int close_world(void)
         check(name);
     check_canaries();
     compare_cycles();
-    world.finished = 1;
+    finished = 1;
     return write(1, "not reproduced\n", 15) < 0;
 }

@@ -1,6 +1,7 @@
 """Writes a finding as one C file that needs nothing but the subject: its calls, checked, in order.
 
-Text only; reproducer.c holds the checks, the subject's adapter the calls.
+Text only; reproducer_store.c holds the pages, reproducer.c the checks, the subject's adapter the
+calls.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from models.observation import Seen
 from models.rules import RULES, WHITE_BOX
 from models.trace import ALLOCATING, NIL, Kind, Op
 
-CHECKS = Path(__file__).resolve().parent / "reproducer.c"
+FOLDER = Path(__file__).resolve().parent
+PAGES, CHECKS = FOLDER / "reproducer_store.c", FOLDER / "reproducer.c"
 # What cannot be seen by a program that only calls: where another block would have been right.
 NOT_REPRODUCIBLE = frozenset({"model"})
 
@@ -31,6 +33,7 @@ def reproducer(finding: Finding, subject: Subject, name: str) -> str | None:
         _head(finding, subject, name),
         calls,
         _settings(finding, subject, calls),
+        PAGES.read_text(),
         CHECKS.read_text(),
         _main(finding, subject.contract, "allocheck_init(" in calls),
     ]
@@ -101,6 +104,8 @@ def _ops(finding: Finding, contract: Contract) -> Iterator[str]:
             yield f"    {line}"
         if finding.rule == "errno" and op.kind in (ALLOCATING | _FREEING):
             yield from _errno_check(op)
+        if finding.rule == "reclaim" and contract.gives_back and op.kind in _FREEING:
+            yield "    given_back();"
         yield "    invariant();"
 
 

@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.status import Status
 
-from allocator.catalogue import bundled
+from allocator.catalogue import gallery
 from allocator.subject import SubjectError
 from fuzz.campaign import Campaign, Options
 from fuzz.replay import read_trace, replay
@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     words = parser().parse_args(arguments)
     seed = words.seed or time.time_ns() // 1000 % 1_000_000_007
-    specs = words.subjects or ([] if words.replay else bundled())
+    specs = words.subjects or ([] if words.replay else gallery())
     print(f"seed {seed}", flush=True)
     session = Session(options_of(words, seed, len(specs)), Console(stderr=True))
     try:

@@ -29,6 +29,9 @@ JUDGED_EACH = 3  # traces told for one rule, before only shorter ones are
 JUDGING_SHARE = 0.3  # of the time, at most
 RUN_CAPACITY = 1 << 11
 SURVEY_SHARE, SURVEY_SECONDS = 0.2, 20.0  # of a search in seconds; for one in runs
+# No time limit.  To libFuzzer that is 0, but atheris has an alarm of its own which takes 0 for
+# "ends each program that is under way at a full second of the clock".
+NO_TIMEOUT = 1_000_000
 
 
 class Search:
@@ -98,9 +101,9 @@ def atheris_core() -> Path:
 
 def libfuzzer_options(job: Job) -> list[str]:
     """argv for libFuzzer: signals are the guard's, time limits the parent's."""
-    names = ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz", "alrm")
+    names = ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz")
     options = [f"-handle_{name}=0" for name in names]
-    options += ["-timeout=0", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
+    options += [f"-timeout={NO_TIMEOUT}", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
     options += ["-reduce_inputs=0", "-prefer_small=0"]
     options += [f"-artifact_prefix={job.corpus.parent}/"]
     options += [f"-max_len={job.max_program}", f"-seed={job.seed % 2**31 or 1}"]

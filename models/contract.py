@@ -39,6 +39,8 @@ class Contract:
     usable_writable         all of usable_size may be written
     coalesces               once everything is freed, the largest block is available again
     reclaims                what is freed can be had again: a closed cycle can repeat for ever
+    gives_back              once everything is freed no page is held, unless others have moved
+                            the program break
     threads                 calls from several threads at once are allowed
     foreign                 others may move the program break
     invalid_alignment       an invalid alignment is refused (EINVAL from posix_memalign)
@@ -58,6 +60,7 @@ class Contract:
     usable_writable: bool = False
     coalesces: bool = False
     reclaims: bool = False
+    gives_back: bool = False
     threads: bool = False
     foreign: bool = False
     invalid_alignment: bool = False

@@ -23,7 +23,7 @@ from models.judging.case import REFUSED, RETURNED, SKIPPED, Case, answer
 from models.judging.damages import judge_damages
 from models.judging.endings import CannotJudge, judge_ending
 from models.judging.grants import judge_grant
-from models.judging.repetition import judge_repetition
+from models.judging.repetition import judge_held, judge_repetition
 from models.observation import Observation, Run
 from models.rules import ALL, BLACK_BOX, MODEL, PRECEDENCE, RULES, WHITE_BOX
 from models.trace import ALLOCATING, DENY_ALL, NO_NAME, Kind, Op, Trace
@@ -122,9 +122,12 @@ def _allocate(
 
 def _other(case: Case, index: int, op: Op, seen: Observation) -> None:
     """Any operation but an allocation, after it came back."""
+    any_live = bool(case.heap.live)
     case.heap.release(op, False, case.contract.realloc_zero)
     if op.kind in (Kind.FREE, Kind.FREE_ALL):
         judge_free_errno(case, index, seen)
+        if any_live and not case.heap.live:
+            judge_held(case, index, seen)
     elif op.kind in _MISUSES:
         judge_misuse(case, index, op)
         case.blurred = True

@@ -9,9 +9,9 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-VERSION = 1
+VERSION = 2
 DAMAGE_CAPACITY = 64
-HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQ24s")
+HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQQ24s")
 OBSERVATION = struct.Struct("<QQQiI")
 DAMAGE = struct.Struct("<QIIBBB5x")
 
@@ -102,6 +102,7 @@ class Run:
     suspicious: bool = False
     memory_known: bool = True
     store_base: int = 0
+    maps_base: int = 0
     arena_base: int = 0
     arena_size: int = 0
     invariant: str = ""

@@ -44,7 +44,7 @@ _TABLE = (
     Rule("exit", BLACK_BOX, "an operation ended the process", "termination"),
     Rule("crash", BLACK_BOX, "an operation crashed", "termination"),
     Rule("reclaim", BLACK_BOX, "freed memory cannot be had again",
-         "contract: reclaims, coalesces"),
+         "contract: reclaims, coalesces, gives_back"),
     Rule("footprint", BLACK_BOX, "a steady cycle grows the heap for ever", "contract: reclaims"),
     Rule("tiling", WHITE_BOX, "the blocks do not tile the heap", "the allocator's header"),
     Rule("tags", WHITE_BOX, "header and footer disagree", "the allocator's header"),

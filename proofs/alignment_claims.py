@@ -12,17 +12,17 @@ import z3
 
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine, Hook, Outcome
+from proofs.host import EINVAL
 from proofs.ir import Module
 from proofs.memory import Word
 from proofs.path import Path
 from proofs.scenery import (
     ADDRESSES_BELOW,
-    EINVAL,
     HEAP,
     PTRDIFF_MAX,
     Step,
     empty_world,
-    make_engine,
+    make_free_engine,
     noted,
     told,
 )
@@ -46,7 +46,6 @@ ALIGNED = Claim(
         "the used block is too small for the request",
         "the parts do not make up the block taken",
     ),
-    "aligned-without-limit",
 )
 (INVALID, SMALL, ABSURD, TOO_SMALL, MISALIGNED, ROOM, SHORT, PARTS) = ALIGNED.conclusions[3:]
 FAMILY = ALIGNED.family
@@ -95,7 +94,7 @@ def _study_aligned(module: Module, ledger: Ledger) -> Engine:
         "release": _recorded("release", None),
         "mem_alloc": _recorded("mem_alloc", z3.BitVec("ordinary", WORD)),
     }
-    engine = make_engine(module, ledger.reasoning, None, **hooks)
+    engine = make_free_engine(module, ledger.reasoning, **hooks)
     alignment, size = z3.BitVecs("alignment size", WORD)
     path = empty_world(engine, ledger.reasoning)
     ledger.premise(told(path, Step("aligned_alloc", (alignment, size), made=0)))

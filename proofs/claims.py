@@ -27,14 +27,12 @@ class Claim:
     says         one sentence
     conclusions  what each of its obligations says when broken; all must have been put to the
                  test, or the proof would be about nothing
-    canary       the planted bug on which the claim must be refuted
     """
 
     name: str
     rule: str
     says: str
     conclusions: tuple[str, ...]
-    canary: str
 
     @property
     def family(self) -> str:

@@ -6,7 +6,7 @@ the path.  It knows nothing of allocators: callees it has no body for are hooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import z3
@@ -24,9 +24,9 @@ from proofs.ir import (
     Undefined,
     Variable,
 )
-from proofs.logic import Truth, equal, is_aligned, less, negate
+from proofs.logic import Truth, equal, is_aligned, less, negate, plain
 from proofs.meaning import Value, result_of
-from proofs.memory import Word
+from proofs.memory import Memory, Word
 from proofs.path import Path, PathAsker, Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.terms import constant_of, number, value_range
@@ -39,7 +39,8 @@ Guard = Callable[["Engine", Path, z3.BitVecRef, z3.BitVecRef, bool], Truth]
 _NAMED = frozenset({"select", "and", "or", "udiv", "urem", "lshr", "shl", "mul", "sub", "add"})
 WILD = 2**48  # beyond every address that a sound program can form
 _STACK = 0x7FFF_0000_0000
-_SYMBOLS = 0x6000_0000_0000
+SYMBOLS = 0x6000_0000_0000
+_PAGE = 0x1000
 
 
 class LoopLimit(Exception):
@@ -56,6 +57,7 @@ class _Frame:
     previous: str = ""
     position: int = 0
     visits: dict[str, int] = field(default_factory=dict)
+    counted: bool = True
 
 
 @dataclass
@@ -64,7 +66,8 @@ class Engine:
 
     hooks     callee -> what to do instead of executing it
     guard     (engine, path, address, size, writes) -> when the access is allowed
-    rounds    how often a path may enter one block of one activation
+    rounds    how often a path may enter one block of one activation on a condition it can choose
+    concrete  functions whose results are taken one by one, each on a path of its own
     covered   (function, block) pairs executed so far
     ended     paths that ended inside a call: undefined behaviour, abort
     """
@@ -73,16 +76,37 @@ class Engine:
     reasoning: Reasoning
     guard: Guard
     hooks: Mapping[str, Hook] = field(default_factory=dict)
-    rounds: int = 12
+    rounds: int = 70
+    concrete: frozenset[str] = frozenset()
     covered: set[tuple[str, str]] = field(default_factory=set)
     ended: list[Path] = field(default_factory=list)
     steps: int = 0
     _stack: int = _STACK
 
     def __post_init__(self) -> None:
-        names = sorted({*self.module.functions, *self.module.globals, *self.hooks})
-        self._symbols = {name: _SYMBOLS + 0x1_0000 * rank for rank, name in enumerate(names)}
+        self._symbols: dict[str, int] = {}
+        at = SYMBOLS
+        for name in sorted({*self.module.functions, *self.module.globals, *self.hooks}):
+            self._symbols[name] = at
+            variable = self.module.globals.get(name)
+            at += _up(variable.size if variable else 1, _PAGE) + _PAGE
         self._named_at = {address: name for name, address in self._symbols.items()}
+
+    def loaded(self, memory: Memory) -> Memory:
+        """The memory with every global variable as the program starts with it."""
+        for variable in self.module.globals.values():
+            for offset, part in variable.parts or ():
+                if isinstance(part, Symbol):
+                    value = number(self.address_of(part.name) + part.offset)
+                else:
+                    value = number(part.value, part.width)
+                at = number(self.address_of(variable.name) + offset)
+                memory = memory.after(Word(at, value))
+        return memory
+
+    def name_at(self, address: z3.BitVecRef) -> str | None:
+        """The function or variable that starts there, None if none does."""
+        return self._named_at.get(constant_of(address))
 
     def call(self, path: Path, name: str, arguments: Sequence[Value]) -> list[Outcome]:
         """Every way the call can end: paths with the value returned (None for void)."""
@@ -90,13 +114,31 @@ class Engine:
             return self.hooks[name](self, path, arguments)
         function = self.module.functions.get(name)
         if function is None:
-            raise UnsupportedIr(f"unsupported call: {name} has no body and no model")
+            why = self.module.unreadable.get(name, f"unsupported call: {name} has no model here")
+            raise UnsupportedIr(why)
         names = [parameter for parameter, _ in function.parameters]
         frames = [_Frame(path, dict(zip(names, arguments, strict=True)), function.entry)]
         outcomes: list[Outcome] = []
         while frames:
             outcomes += self._advance(function, frames.pop(), frames)
+        if name in self.concrete:
+            return [each for outcome in outcomes for each in self._one_by_one(*outcome)]
         return outcomes
+
+    def _one_by_one(self, path: Path, value: z3.BitVecRef) -> Iterator[Outcome]:
+        """A path for each value that the result can have."""
+        rest: Path | None = path
+        for _ in range(self.rounds):
+            state = self.reasoning.model(rest)
+            if state is None:
+                return
+            single = state.value(value)
+            sides = dict(self.reasoning.split(rest, equal(value, single)))
+            yield sides[True], number(single, value.size())
+            rest = sides.get(False)
+            if rest is None:
+                return
+        raise LoopLimit(f"a result has more than {self.rounds} values")
 
     def load(self, path: Path, address: z3.BitVecRef, size: int) -> z3.BitVecRef:
         """What memory holds; asks no permission."""
@@ -138,8 +180,10 @@ class Engine:
     def _enter(self, function: Function, frame: _Frame) -> None:
         """Counts the visit and gives the block's phis their values, all at once."""
         self.covered.add((function.name, frame.block))
-        frame.visits = {**frame.visits, frame.block: frame.visits.get(frame.block, 0) + 1}
-        if frame.visits[frame.block] > self.rounds:
+        self.reasoning.solver.spend()
+        if frame.counted:
+            frame.visits = {**frame.visits, frame.block: frame.visits.get(frame.block, 0) + 1}
+        if frame.visits.get(frame.block, 0) > self.rounds:
             raise LoopLimit(f"{function.name} goes round a loop more than {self.rounds} times")
         incoming = {}
         for instruction in function.blocks[frame.block].instructions:
@@ -166,8 +210,10 @@ class Engine:
                 frame.path.owe("no_undefined", what, safe)
                 self._go(frame, frame.path, yes if target is no else no, frames)
                 return
+        # A loop that runs so often whatever the input may go on; one that depends on it is counted.
+        counted = plain(condition) is None
         for taken, path in self.reasoning.split(frame.path, condition):
-            self._go(frame, path, yes if taken else no, frames)
+            self._go(frame, path, yes if taken else no, frames, counted)
 
     def _switch(self, frame: _Frame, instruction: Instruction, frames: list[_Frame]) -> None:
         value, default = self._value(frame, instruction.operands[0]), instruction.operands[1]
@@ -181,8 +227,9 @@ class Engine:
                 return
         self._go(frame, rest, default, frames)
 
-    def _go(self, frame: _Frame, path: Path, target: Label, frames: list[_Frame]) -> None:
-        frames.append(_Frame(path, frame.values, target.name, frame.block, 0, frame.visits))
+    def _go(self, frame: _Frame, path: Path, target: Label, frames, counted: bool = False) -> None:
+        values, visits = frame.values, frame.visits
+        frames.append(_Frame(path, values, target.name, frame.block, 0, visits, counted))
 
     def _call(self, function, frame: _Frame, instruction: Instruction, frames) -> bool:
         """Calls; True when the frame itself goes on, False when its successors are queued."""
@@ -221,7 +268,10 @@ class Engine:
             result = self._local(instruction)
         else:
             self._check_division(function, path, instruction, values)
-            result = result_of(instruction, values)
+            try:
+                result = result_of(instruction, values)
+            except UnsupportedIr as error:
+                raise UnsupportedIr(f"{function.name}: {error}") from None
         if opcode in _NAMED and instruction.width == POINTER_BITS:
             result = self.reasoning.named(path, result, function.name)
         frame.values = {**frame.values, instruction.result: result}
@@ -277,3 +327,7 @@ class Engine:
         if isinstance(operand, Symbol):
             return number(self.address_of(operand.name) + operand.offset)
         raise UnsupportedIr(f"unsupported operand: {operand}")
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step

@@ -10,34 +10,27 @@ from dataclasses import dataclass, replace
 
 import z3
 
-from allocator import catalogue
+from allocator.subject import Subject
 from models.judge import judge
 from models.observation import Damage, DamageKind, Observation, Outcome, Run, Seen, Stage
 from models.trace import DENY_ALL, NIL, NO_NAME, Kind, Op, Trace
 from models.verdict import Verdict
+from proofs.host import ARENA, ERRNO, Host
 from proofs.memory import Word
 from proofs.path import Obligation, Path, Reasoning
-from proofs.scenery import (
-    ERRNO,
-    HEAP,
-    PAGE_SOURCE,
-    PAGES,
-    PageSource,
-    Requests,
-    empty_world,
-    make_engine,
-)
+from proofs.program_claims import is_walked
+from proofs.row_walk import Walker
+from proofs.scenery import Scene, Step, make_engine, told
 from proofs.solver import Solver
-from proofs.sources import module_of, source_of
+from proofs.subjects import compiled
 from proofs.terms import constant_of, number
-from proofs.walk import Walker
 
 FUNCTIONS = {
-    Kind.MALLOC: "mem_alloc",
-    Kind.CALLOC: "mem_alloc_clear",
-    Kind.ALIGNED_ALLOC: "mem_alloc_aligned",
-    Kind.REALLOC: "mem_resize",
-    Kind.FREE: "mem_free",
+    Kind.MALLOC: "allocheck_malloc",
+    Kind.CALLOC: "allocheck_calloc",
+    Kind.ALIGNED_ALLOC: "allocheck_aligned_alloc",
+    Kind.REALLOC: "allocheck_realloc",
+    Kind.FREE: "allocheck_free",
 }
 STORE = 1 << 24
 UNTOUCHED = 0x5EED
@@ -71,32 +64,39 @@ class _Denial:
 
     def choose(self, outcomes: list) -> tuple:
         """Of the ways that a call can go, the one in which just the denied requests are refused."""
-        wanted = 1 if self.all_refused else self.next_refused
-        by_refusal = {path.scene.requests.refused: (path, result) for path, result in outcomes}
-        chosen = by_refusal.get(wanted) or by_refusal.get(0) or next(iter(by_refusal.values()))
-        requests = chosen[0].scene.requests
-        asked = requests.granted + (1 if requests.refused else 0)
-        self.next_refused = max(0, self.next_refused - asked)
+        chosen = min(outcomes, key=lambda outcome: self._strangeness(outcome[0].scene))
+        requests = chosen[0].scene.pages.requests
+        self.next_refused = max(0, self.next_refused - requests.granted - requests.refusals)
         return chosen
+
+    def _strangeness(self, scene: Scene) -> tuple[int, int]:
+        """Lowest for the way that the denial asks for: memory gone is refused in any case."""
+        requests = scene.pages.requests
+        if self.all_refused:
+            return requests.granted, -requests.refusals
+        if self.next_refused:
+            return int(requests.refused != self.next_refused), requests.refusals
+        return requests.refusals, 0
 
 
 class Follower:
     """The engine on numbers: one operation at a time, from the empty heap."""
 
-    def __init__(self, spec: str, store: int = STORE) -> None:
-        module = module_of(source_of(spec))
+    def __init__(self, subject: Subject, store: int = STORE) -> None:
         reasoning = Reasoning(Solver())
-        self.engine = make_engine(module, reasoning, PageSource(store))
-        self.path = empty_world(self.engine, reasoning)
+        self.subject, self.host = subject, Host(store)
+        self.engine = make_engine(compiled(subject), reasoning, self.host)
+        arena = subject.contract.arena
+        self.path = self.host.started(self.engine, reasoning, Scene, arena)
         self.blocks: dict[int, tuple[int, int]] = {}
         self.denial = _Denial()
-        self._call("mem_open", PAGE_SOURCE)
+        if "allocheck_init" in self.engine.module.functions:
+            self._call("allocheck_init", ARENA if arena else 0, arena)
 
     def _call(self, function: str, *arguments: int) -> int:
-        operands = [number(HEAP), *map(number, arguments)]
-        self.path.scene = replace(self.path.scene, requests=Requests())
+        told(self.path, Step(function))
         self.engine.ended.clear()
-        outcomes = self.engine.call(self.path, function, operands)
+        outcomes = self.engine.call(self.path, function, [number(each) for each in arguments])
         self.path, result = self.denial.choose(
             outcomes + [(path, None) for path in self.engine.ended]
         )
@@ -110,12 +110,18 @@ class Follower:
                 raise Broken(obligation)
         self.path.owed = ()
 
-    def walk(self) -> None:
+    def look(self) -> None:
         """Looks at the whole heap; raises Broken at the first conjunct that does not hold."""
-        walker = Walker(self.engine, _NothingToSettle())  # type: ignore[arg-type]
-        rows = walker.rows(self.path.fork())
-        self.path = rows[0][0] if rows else self.path
-        self._pay()
+        if is_walked(self.subject):
+            rows = Walker(self.engine, _NothingToSettle()).rows(self.path.fork())  # type: ignore[arg-type]
+            self.path = rows[0][0] if rows else self.path
+            self._pay()
+        elif "check" in self.subject.has:
+            answer = self._call("allocheck_check")
+            name = self.engine.name_at(number(answer)) if answer else None
+            variable = self.engine.module.globals.get(name) if name else None
+            if variable:
+                raise Broken(Obligation(variable.text or "", "", z3.BoolVal(False)))
 
     def step(self, op: Op) -> Observation:
         """Executes one operation; raises Broken where the code must not be followed further."""
@@ -133,7 +139,7 @@ class Follower:
         return self._free(op.first) if op.kind is Kind.FREE else self._allocate(op)
 
     def _free(self, name: int) -> Observation:
-        self._call("mem_free", self.blocks.pop(name, (0, 0))[0])
+        self._call("allocheck_free", self.blocks.pop(name, (0, 0))[0])
         return Observation(flags=Seen.RETURNED)
 
     def _allocate(self, op: Op) -> Observation:
@@ -149,9 +155,10 @@ class Follower:
             self.blocks[op.name] = (address, op.size)
         error = int(constant_of(self.engine.load(self.path, number(ERRNO), 4)) or 0)
         flags = Seen.RETURNED | (Seen.ERRNO if error != UNTOUCHED else 0)
-        if self.path.scene.requests.refused:
+        requests = self.path.scene.pages.requests
+        if requests.refused:
             flags |= Seen.PAGES | (Seen.REFUSED if denied else Seen.CAPPED)
-        elif self.path.scene.requests.granted:
+        elif requests.granted:
             flags |= Seen.PAGES
         if address and op.size and not self._inside(address, op.size):
             flags |= Seen.OUTSIDE
@@ -162,14 +169,16 @@ class Follower:
         self.path.memory = self.path.memory.after(cell)
 
     def _inside(self, address: int, size: int) -> bool:
-        pieces = [(constant_of(at), constant_of(length)) for at, length in self.path.scene.pieces]
+        pieces = [
+            (constant_of(at), constant_of(length)) for at, length in self.path.scene.pages.all
+        ]
         return any(at <= address and address + size <= at + length for at, length in pieces)
 
 
-def follow(trace: Trace, spec: str) -> Verdict:
+def follow(trace: Trace, subject: Subject) -> Verdict:
     """The judge's verdict on the addresses and the layout that the IR gives; NotFollowed."""
-    contract = catalogue.resolve(spec).contract
-    follower = Follower(spec, trace.store or STORE)
+    contract = subject.contract
+    follower = Follower(subject, trace.store or STORE)
     seen: list[Observation] = []
     for index, op in enumerate(trace):
         try:
@@ -177,7 +186,7 @@ def follow(trace: Trace, spec: str) -> Verdict:
         except Broken as broken:
             return judge(trace, _cut_short(seen, broken), contract)
         try:
-            follower.walk()
+            follower.look()
         except Broken as broken:
             damage = Damage(0, index, NO_NAME, DamageKind.INVARIANT)
             run = _run(seen, damages=(damage,), invariant=broken.obligation.family)
@@ -186,7 +195,7 @@ def follow(trace: Trace, spec: str) -> Verdict:
 
 
 def _run(seen: list[Observation], **more: object) -> Run:
-    return Run(tuple(seen), done=len(seen), store_base=PAGES, **more)  # type: ignore[arg-type]
+    return Run(tuple(seen), done=len(seen), store_base=Host(0).base, **more)  # type: ignore[arg-type]
 
 
 def _cut_short(seen: list[Observation], broken: Broken) -> Run:

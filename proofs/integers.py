@@ -142,6 +142,8 @@ class Translation:
             self._variables[len(self._sides)] = (term, variable)
             own = (variable >= 0, variable < (1 << term.size()))
             return self._remember(term, variable, own, set())
+        if kind == z3.Z3_OP_UNINTERPRETED:
+            return self._application(term)
         if kind == z3.Z3_OP_EXTRACT:
             return self._extract(term)
         if kind == z3.Z3_OP_ITE:
@@ -166,6 +168,15 @@ class Translation:
             value, needed = self._integer(term.arg(0))
             return self._remember(term, (1 << term.size()) - 1 - value, (), set(needed))
         raise NoIntegerForm(term.decl().name())
+
+    def _application(self, term: z3.BitVecRef):
+        """A function of which nothing is known but that equal arguments give equal results."""
+        arguments, needed = self._all(self._integer, term.children())
+        sorts = [z3.IntSort()] * (len(arguments) + 1)
+        value = z3.Function(term.decl().name(), *sorts)(*arguments)
+        self._variables[len(self._sides)] = (term, value)
+        own = (value >= 0, value < (1 << term.size()))
+        return self._remember(term, value, own, needed)
 
     def _extract(self, term: z3.BitVecRef):
         top, bottom = term.params()

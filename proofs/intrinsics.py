@@ -5,18 +5,18 @@ Only those; the functions of the C library that a program calls are hooks of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import z3
 
-from proofs.logic import Truth, at_most, equal, some
+from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
 from proofs.meaning import Value, extreme, ones, with_overflow
 from proofs.memory import Copy, Fill
 from proofs.path import Path
 from proofs.read_ir import TRAPS, UnsupportedIr
-from proofs.terms import simplify
+from proofs.terms import number, simplify
 
 if TYPE_CHECKING:
     from proofs.engine import Engine
@@ -50,7 +50,24 @@ class Intrinsics:
         if verb in ("memset", "memcpy", "memmove"):
             self._move(verb, *arguments[:3])
             return [(self.path, None)]
+        if verb in ("ctlz", "cttz"):
+            return list(self._zeros(verb, arguments[0]))
         return [(self.path, self._pure(name, verb, arguments))]
+
+    def _zeros(self, verb: str, value) -> Iterator[tuple[Path, Value]]:
+        """Counts leading or trailing zeros: a path for each answer there can be.
+
+        What is computed from the count then stays linear.
+        """
+        rest: Path | None = self.path
+        while rest is not None:
+            state = self.engine.reasoning.model(rest)
+            if state is None:
+                return
+            count, found = _count(verb, state.value(value), value)
+            sides = dict(self.engine.reasoning.split(rest, found))
+            yield sides[True], number(count, value.size())
+            rest = sides.get(False)
 
     def _guard(self, path: Path, address, length, writes: bool) -> Truth:
         return self.engine.guard(self.engine, path, address, length, writes)
@@ -62,6 +79,9 @@ class Intrinsics:
             return extreme(verb, *arguments)
         if verb == "ctpop":
             return ones(arguments[0])
+        if verb == "abs":
+            value = arguments[0]
+            return simplify(z3.If(value < 0, -value, value))
         raise UnsupportedIr(f"unsupported intrinsic: {name}")
 
     def _move(self, verb: str, target, source, length) -> None:
@@ -81,3 +101,19 @@ class Intrinsics:
             what = f"{self.caller} calls memcpy on ranges that overlap"
             path.owe("no_undefined", what, some(nothing, equal(target, source), *apart))
         path.write(Copy(target, simplify(length), source, path.memory))
+
+
+def _count(verb: str, at: int, value: z3.BitVecRef) -> tuple[int, Truth]:
+    """How many zeros there are where the value is `at`, and the condition for as many."""
+    width = value.size()
+    if not at:
+        return width, equal(value, 0)
+    if verb == "cttz":
+        lowest = at & -at
+        odd = negate(is_aligned(value, 2 * lowest)) if 2 * lowest < 1 << width else True
+        return lowest.bit_length() - 1, every(
+            is_aligned(value, lowest) if lowest > 1 else True, odd, negate(equal(value, 0))
+        )
+    highest = at.bit_length() - 1
+    below = less(value, number(2 << highest, width)) if highest < width - 1 else True
+    return width - 1 - highest, every(at_most(number(1 << highest, width), value), below)

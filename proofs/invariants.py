@@ -1,4 +1,4 @@
-"""The invariants of a boundary-tag heap with a free list, as best_fit.h states them.
+"""The invariants of a boundary-tag heap with a free list, as explicit_list.h states them.
 
 Written once, over plain integers and z3 terms alike; how the blocks were found is not their
 business.

@@ -6,7 +6,7 @@ They know neither llvmlite nor z3; read_ir.py makes them, engine.py runs them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 POINTER_BITS = 64
 
@@ -111,17 +111,37 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class GlobalVariable:
-    """A global: its size in bytes, and its initial bytes where they are plain (else None)."""
+    """A global: its size in bytes, and what it holds at first.
+
+    parts  (offset, value) of all that is not zero; None where another module defines it, or
+           where its text is not understood
+    """
 
     name: str
     size: int
-    initial: bytes | None
+    constant: bool
+    parts: tuple[tuple[int, Number | Symbol], ...] | None
+
+    @property
+    def text(self) -> str | None:
+        """The characters of a string up to its NUL; None for anything else."""
+        if self.parts is None or any(not isinstance(part, Number) for _, part in self.parts):
+            return None
+        by_offset = {offset: part.value for offset, part in self.parts if part.width == 8}
+        letters = []
+        while len(letters) in by_offset:
+            letters.append(by_offset[len(letters)])
+        return bytes(letters).decode("ascii", "replace")
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A whole module, with the hash of the text it was read from."""
+    """A whole module, with the hash of the text it was read from.
+
+    unreadable  why a function is not among `functions`, by its name
+    """
 
     functions: Mapping[str, Function]
     globals: Mapping[str, GlobalVariable]
     digest: str
+    unreadable: Mapping[str, str] = field(default_factory=dict)

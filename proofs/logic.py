@@ -92,11 +92,16 @@ def one_of(value: Number, choices: Sequence[Number]) -> Truth:
     return some(*(equal(value, choice) for choice in choices))
 
 
-@remembered
 def compare(predicate: str, first: Number, second: Number) -> Truth:
     """The comparison that LLVM's icmp calls `predicate`."""
-    if isinstance(first, int) and isinstance(second, int):
-        return _ON_DISTANCE[predicate](first - second)
+    one, other = (term if isinstance(term, int) else constant_of(term) for term in (first, second))
+    if one is not None and other is not None and predicate in _ON_DISTANCE:
+        return _ON_DISTANCE[predicate](one - other)
+    return _compared(predicate, first, second)
+
+
+@remembered
+def _compared(predicate: str, first: Number, second: Number) -> Truth:
     width = first.size() if z3.is_expr(first) else second.size()
     first, second = (
         term if z3.is_expr(term) else z3.BitVecVal(term, width) for term in (first, second)

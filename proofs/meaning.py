@@ -10,16 +10,20 @@ from collections.abc import Callable, Sequence
 
 import z3
 
+from proofs.constants import constant_result, signed
 from proofs.ir import AddressSteps, Instruction
 from proofs.logic import Truth, agree, compare, equal, every, negate, plain, some
 from proofs.read_ir import UnsupportedIr
-from proofs.terms import constant_of, low_bits, number, simplify
+from proofs.terms import constant_of, low_bits, number, simplify, width_of
 
 Value = z3.BitVecRef | Truth | tuple
 
 
 def result_of(instruction: Instruction, values: Sequence[Value]) -> Value:
     """The value of an instruction without side effects; raises UnsupportedIr."""
+    constant = constant_result(instruction, values)
+    if constant is not None:
+        return constant
     opcode = instruction.opcode
     if opcode == "icmp":
         return _compared(instruction.detail, *values)
@@ -72,21 +76,33 @@ def _selected(chosen: Truth, yes: Value, no: Value) -> Value:
 
 
 def _shaped(opcode: str, value: Value, width: int) -> Value:
-    if opcode == "trunc" and width == 1:
-        return equal(simplify(z3.Extract(0, 0, value)), 1)
     if is_truth(value):
-        if opcode == "freeze":
+        if opcode in ("freeze", "trunc"):
             return value
         bits = as_bits(value, width)
         return simplify(-bits) if opcode == "sext" else bits
+    if opcode == "trunc" and width == 1:
+        return _lowest_bit(value)
     return simplify(_SHAPING[opcode](value, width))
+
+
+def _lowest_bit(value: z3.BitVecRef) -> Truth:
+    """As a truth value: a truth that was stored as a number comes back as it was."""
+    if value.decl().kind() == z3.Z3_OP_ITE:
+        chosen, yes, no = value.children()
+        if z3.is_bv_value(yes) and z3.is_bv_value(no):
+            return _selected(chosen, yes.as_long() % 2 == 1, no.as_long() % 2 == 1)
+    return equal(simplify(z3.Extract(0, 0, value)), 1)
 
 
 def with_overflow(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> tuple:
     """llvm.{s,u}{add,sub,mul}.with.overflow: (result, whether it overflowed)."""
-    signed, verb = name[0] == "s", name[1:]
+    both, verb = name[0] == "s", name[1:]
+    known = [constant_of(first), constant_of(second)]
+    if None not in known:
+        return _exact(verb, both, known, width_of(first))
     result = _BINARY[verb](first, second)
-    if verb == "mul" and 1 in (constant_of(first), constant_of(second)):
+    if verb == "mul" and 1 in known:
         return simplify(result), False
     fits = {
         ("add", True): lambda a, b: z3.And(
@@ -101,8 +117,17 @@ def with_overflow(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> tuple
         ("add", False): lambda a, b: z3.UGE(a + b, a),
         ("sub", False): lambda a, b: z3.UGE(a, b),
         ("mul", False): lambda a, b: z3.BVMulNoOverflow(a, b, False),
-    }[verb, signed](first, second)
+    }[verb, both](first, second)
     return simplify(result), z3.simplify(z3.Not(fits))
+
+
+def _exact(verb: str, is_signed: bool, known: Sequence[int], width: int) -> tuple:
+    if is_signed:
+        known = [signed(value, width) for value in known]
+    exact = _BINARY[verb](*known)
+    result = number(exact % (1 << width), width)
+    read = constant_of(result)
+    return result, exact != (signed(read, width) if is_signed else read)
 
 
 def extreme(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:

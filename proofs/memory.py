@@ -16,7 +16,15 @@ import z3
 from proofs.logic import Truth, at_most, condition, equal, every, less, negate, plain, some
 from proofs.remember import remembered
 from proofs.solver import Model
-from proofs.terms import constant_distance, distance_bounds, low_bits, number, simplify, value_range
+from proofs.terms import (
+    constant_distance,
+    constant_of,
+    distance_bounds,
+    low_bits,
+    number,
+    simplify,
+    value_range,
+)
 
 BYTE = 8
 
@@ -97,19 +105,20 @@ Write = Word | Fill | Copy | Scribble
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """All writes so far."""
+    """All writes so far; `span` holds every address that the newest can touch."""
 
     newest: Write | None = None
     older: Memory | None = None
+    span: tuple[int, int] = (0, 0)
 
     def after(self, write: Write) -> Memory:
         """The memory with one more write."""
-        return Memory(write, self)
+        return Memory(write, self, _span(write.address, value_range(write.length)[1]))
 
     def load(self, address: z3.BitVecRef, size: int, asker: Asker) -> z3.BitVecRef:
         """The `size` bytes at `address`, lowest byte least significant."""
         unsure, value = [], number(0, size * BYTE)
-        for write in self._writes():
+        for write in self._writes(*_span(address, size)):
             answer = _relation(write, address, size)
             if answer in ("same", "inside"):
                 value = _content(write, address, size, answer, asker)
@@ -118,11 +127,18 @@ class Memory:
                 unsure.append(write)
         return _seen_through(unsure, address, size, value, asker)
 
-    def _writes(self) -> Iterator[Write]:
+    def _writes(self, low: int, high: int) -> Iterator[Write]:
+        """Those whose span meets [low, high): most are told apart by their numbers alone."""
         memory = self
         while memory.newest is not None:
-            yield memory.newest
+            if low < memory.span[1] and memory.span[0] < high:
+                yield memory.newest
             memory = memory.older
+
+
+def _span(address: z3.BitVecRef, length: int) -> tuple[int, int]:
+    low, high = value_range(address)
+    return low, high + length
 
 
 @remembered
@@ -205,6 +221,12 @@ def _content(write: Write, address, size: int, answer: str, asker: Asker) -> z3.
     if answer == "same":
         return write.value
     start = simplify(address - write.address)
+    if isinstance(write, Copy):
+        return write.before.load(simplify(write.source + start), size, asker)
+    if isinstance(write, Fill) and constant_of(write.byte) is not None:
+        return number(
+            int.from_bytes(bytes([constant_of(write.byte)]) * size, "little"), size * BYTE
+        )
     parts = [write.byte_at(simplify(start + index), asker) for index in range(size)]
     return simplify(z3.Concat(*reversed(parts))) if size > 1 else parts[0]
 

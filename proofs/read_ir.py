@@ -6,12 +6,12 @@ the instruction.  It executes nothing.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 
 import llvmlite.binding as llvm
 
+from proofs.initial import NoInitialValue, parts_of
 from proofs.ir import (
     POINTER_BITS,
     Access,
@@ -42,15 +42,19 @@ def read_ir(text: str) -> Module:
     """The module in `text`, its locals promoted to registers; raises UnsupportedIr."""
     parsed = _promoted(text)
     layout = Layout.of(str(parsed))
-    functions = {
-        function.name: _read_function(function, layout)
-        for function in parsed.functions
-        if not function.is_declaration
-    }
+    functions: dict[str, Function] = {}
+    unreadable: dict[str, str] = {}
+    for function in parsed.functions:
+        if not function.is_declaration:
+            try:
+                functions[function.name] = _read_function(function, layout)
+            except UnsupportedIr as error:
+                unreadable[function.name] = f"{function.name}: {error}"
     variables = {
         variable.name: _read_global(variable, layout) for variable in parsed.global_variables
     }
-    return Module(functions, variables, hashlib.sha256(text.encode()).hexdigest())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Module(functions, variables, digest, unreadable)
 
 
 def _promoted(text: str) -> llvm.ModuleRef:
@@ -70,23 +74,19 @@ def _promoted(text: str) -> llvm.ModuleRef:
 
 def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
     text = str(variable).strip()
-    found = re.search(r"(?:global|constant) (.*)$", text)
-    kind, rest = layout.leading_type(found[1])
-    size = layout.size(kind)
-    literal = re.match(r'c"((?:[^"])*)"', rest)
-    if literal:
-        hexed = re.sub(r"\\([0-9A-Fa-f]{2})", r"\\x\1", literal[1])
-        return GlobalVariable(variable.name, size, ast.literal_eval(f'b"{hexed}"'))
-    words = re.match(r"\[(i(\d+) -?\d+(?:, i\d+ -?\d+)*)\]", rest)
-    if words:
-        width = int(words[2]) // 8
-        numbers = [int(word.split()[1]) for word in words[1].split(",")]
-        packed = (value % (1 << 8 * width) for value in numbers)
-        return GlobalVariable(
-            variable.name, size, b"".join(value.to_bytes(width, "little") for value in packed)
-        )
-    zero = rest.startswith(("zeroinitializer", "null"))
-    return GlobalVariable(variable.name, size, bytes(size) if zero else None)
+    found = re.search(r"\b(global|constant) (.*)$", text)
+    kind, rest = layout.leading_type(found[2])
+    size, constant = layout.size(kind), found[1] == "constant"
+    if re.search(r"= (?:[\w ]*\b)?external\b", text):
+        return GlobalVariable(variable.name, size, constant, None)
+    value = ", ".join(
+        part for part in split_top_level(rest) if not re.match(r"align \d|section |comdat|!", part)
+    )
+    try:
+        parts = tuple(parts_of(kind, value, layout))
+    except NoInitialValue:
+        parts = None
+    return GlobalVariable(variable.name, size, constant, parts)
 
 
 def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
@@ -106,6 +106,18 @@ def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
 
 def _read(instruction: llvm.ValueRef, layout: Layout) -> Instruction:
     text = str(instruction).strip()
+    if " asm " in text or re.match(
+        r"(%[\w.]+ = )?(atomicrmw|cmpxchg|fence|f(add|sub|mul|div)) ", text
+    ):
+        raise UnsupportedIr(f"unsupported instruction: {text}")
+    try:
+        return _read_known(instruction, text, layout)
+    except UnsupportedIr as error:
+        told = str(error)
+        raise UnsupportedIr(told if text in told else f"{told} in: {text}") from None
+
+
+def _read_known(instruction: llvm.ValueRef, text: str, layout: Layout) -> Instruction:
     opcode = instruction.opcode
     raw = list(instruction.operands)
     if opcode == "call":
@@ -153,6 +165,9 @@ def _constant(text: str, of_type: str, layout: Layout) -> Operand:
     address = re.search(r"inttoptr \(i64 (-?\d+) to ptr\)", text)
     if address:
         return Number(int(address[1]) % (1 << POINTER_BITS), POINTER_BITS)
+    number_of = re.fullmatch(r"i64 ptrtoint \(ptr @([\w.]+) to i64\)", text)
+    if number_of:
+        return Symbol(number_of[1])
     inside = re.search(r"getelementptr [\w ]*\(i8, ptr @([\w.]+), i64 (-?\d+)\)", text)
     if inside:
         return Symbol(inside[1], int(inside[2]))
@@ -186,7 +201,7 @@ def _detail(opcode: str, instruction, text: str, operands, layout: Layout) -> De
 
 
 def _access(opcode: str, instruction, text: str, layout: Layout) -> Access:
-    if " atomic " in text or " volatile " in text:
+    if " atomic " in text:
         raise UnsupportedIr(f"unsupported instruction: {text}")
     touched = instruction.type if opcode == "load" else next(iter(instruction.operands)).type
     return Access(layout.size(str(touched)), int(re.search(r", align (\d+)", text)[1]))

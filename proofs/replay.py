@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from allocator import catalogue
 from allocator.executor import open_executor
-from allocator.subject import SubjectError
+from allocator.subject import Subject, SubjectError
 from models.judge import judge
 from models.trace import Trace
 
@@ -31,10 +30,9 @@ class Replay:
         return self.rule not in ("", "ok")
 
 
-def replay(trace: Trace, spec: str) -> Replay:
-    """Runs `trace` on the subject that `spec` means, its own check called after each operation."""
+def replay(trace: Trace, subject: Subject) -> Replay:
+    """Runs `trace` on the subject, its own check called after each operation."""
     try:
-        subject = catalogue.resolve(spec)
         with open_executor(subject) as executor:
             run = executor.run(trace, check="each")
     except SubjectError as error:

@@ -30,7 +30,7 @@ def show(console: Console, subject: str, reports: Sequence[Report]) -> None:
     for report in reports:
         verdict = f"[{COLOURS[report.verdict]}]{report.verdict}[/]"
         row = (report.claim.name, report.claim.rule, verdict, bound_text(report))
-        table.add_row(*row, f"{report.seconds:.1f}")
+        table.add_row(*row, f"{'(cached) ' if report.cached else ''}{report.seconds:.1f}")
     console.print(table)
     for report in reports:
         _show_details(console, report)
@@ -70,6 +70,7 @@ def _claim_json(report: Report) -> dict:
         "verdict": report.verdict,
         "bound": report.bound,
         "seconds": round(report.seconds, 3),
+        "cached": report.cached,
         "assumptions": list(report.assumptions),
         "reasons": report.reasons,
         "canary": report.canary or None,
@@ -85,7 +86,7 @@ def _show_details(console: Console, report: Report) -> None:
     colour = COLOURS[report.verdict]
     console.print(f"\n[{colour}]{report.claim.name}[/]: {escape(report.claim.says)}")
     for reason in report.reasons:
-        console.print(f"  {escape(reason)}")
+        console.print(f"  {escape(reason)}", soft_wrap=True)
     if report.trace:
         for line in to_text(report.trace).splitlines():
             console.print(f"    {escape(line)}", highlight=False)

@@ -1,4 +1,4 @@
-"""Proves what best_fit promises, on the code as compiled: `python proofs/run.py --help`.
+"""Proves what an allocator promises, on the code as compiled: `python proofs/run.py --help`.
 
 A command line and nothing else; verify.py has the work.
 """
@@ -18,13 +18,15 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 import typer
 from rich.console import Console
 
+from allocator.catalogue import gallery
+from allocator.subject import Subject
 from models.trace import from_text
 from proofs import report as reports
 from proofs.claims import PROVED, REFUTED
 from proofs.engine import LoopLimit
 from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
-from proofs.sources import NoSubject, source_of
+from proofs.subjects import NoSubject, compiled, subject_of
 from proofs.verify import Report, claims_matching, unfinished, verify
 
 OUT, ERR = Console(), Console(stderr=True)
@@ -32,13 +34,13 @@ ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
 PATIENCE = 2.0
 EPILOG = """
 Examples:\n
-  python proofs/run.py                                    prove everything of best_fit\n
-  python proofs/run.py --claim 'size.*'                   the arithmetic only: seconds\n
-  python proofs/run.py --quick                            programs of 2 operations\n
-  python proofs/run.py best_fit+bugs/no-back-link --claim bounded.free_list\n
-  python proofs/run.py my/best_fit.c                      a variant that implements best_fit.h\n
+  python proofs/run.py explicit_list                      everything claimed of one allocator\n
+  python proofs/run.py mine.c                             yours: no annotation needed\n
+  python proofs/run.py mine.c --claim 'first.*'           every size, one request: a minute\n
+  python proofs/run.py --quick                            all bundled ones, shorter programs\n
+  python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list\n
   python proofs/run.py --list                             the claims, one a line\n
-  python proofs/run.py best_fit --replay found.trace      what another engine found, on the IR\n
+  python proofs/run.py best_fit --replay found.trace    what another engine found, on the IR\n
 \n
 Exit codes: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 interrupted.
 """
@@ -47,8 +49,9 @@ Exit codes: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 int
 def main(
     subjects: Annotated[
         list[str] | None,
-        typer.Argument(help="best_fit, best_fit+bugs/NAME or FILE.c; default best_fit"),
+        typer.Argument(help="bundled name, x.c, or x.toml with sources; default: all bundled"),
     ] = None,
+    prefix: Annotated[str | None, typer.Option(help="how the functions of a .c start")] = None,
     claim: Annotated[str, typer.Option(help="only claims that match this glob")] = "*",
     quick: Annotated[bool, typer.Option("--quick", help="a smaller bound")] = False,
     optimised: Annotated[
@@ -61,6 +64,9 @@ def main(
         Path | None,
         typer.Option(help="follow a .trace file on the IR, number by number, instead of proving"),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="believe no verdict of an earlier run")
+    ] = False,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
 ) -> None:
     """Proves or refutes what the allocator promises, by symbolic execution of its LLVM IR.
@@ -68,33 +74,37 @@ def main(
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
     kind = "optimised" if optimised else "raw"
-    wanted = claims_matching(claim, quick, kind)
-    if not wanted:
+    chosen = _subjects(subjects or gallery(), prefix, kind)
+    if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
+        _stop(f"{json_file}: no such folder")
+    if replay:
+        raise typer.Exit(_replay(replay, chosen))
+    wanted = {
+        name: claims_matching(subject, claim, quick, kind) for name, subject in chosen.items()
+    }
+    if not any(wanted.values()):
         _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
     if list_claims:
-        for entry in wanted:
-            print(f"{entry.name:24} {entry.rule:14} {entry.says}")
+        for name, entries in wanted.items():
+            for entry in entries:
+                print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
         raise typer.Exit(ALL_PROVED)
-    names = subjects or ["best_fit"]
-    _refuse_bad_input(names, json_file)
-    if replay:
-        raise typer.Exit(_replay(replay, names))
-    done: dict[str, list[Report]] = {name: [] for name in names}
-    interrupted = _prove_all(done, claim, quick, kind)
+    done: dict[str, list[Report]] = {name: [] for name in chosen}
+    interrupted = _prove_all(done, chosen, claim, quick, kind, fresh)
     if interrupted:
-        for entries in done.values():
-            entries += unfinished(claim, entries, quick, kind)
+        for name, entries in done.items():
+            entries += unfinished(chosen[name], claim, entries, quick, kind)
     _tell(done, json_file)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
 
 
-def _replay(file: Path, names: list[str]) -> int:
+def _replay(file: Path, chosen: dict[str, Subject]) -> int:
     """Says of each subject what its IR does on a trace; a rule broken is a claim refuted."""
     status = ALL_PROVED
     try:
         trace = from_text(file.read_text())
-        for name in names:
-            verdict = follow(trace, name)
+        for name, subject in chosen.items():
+            verdict = follow(trace, subject)
             status = status if verdict.ok else SOME_REFUTED
             told = verdict.violation.message if verdict.violation else "nothing wrong on this trace"
             OUT.print(f"{name}: {verdict.rule}: {told}", highlight=False, markup=False)
@@ -103,24 +113,34 @@ def _replay(file: Path, names: list[str]) -> int:
     return status
 
 
-def _refuse_bad_input(names: list[str], json_file: Path | None) -> None:
-    """What can be known to be wrong before minutes of work."""
+def _subjects(names: list[str], prefix: str | None, kind: str) -> dict[str, Subject]:
+    """Finds and compiles all of them: what can be wrong is told before minutes of work."""
+    chosen = {}
     try:
         for name in names:
-            source_of(name)
-    except (NoSubject, OSError) as error:
+            chosen[name] = subject_of(name, prefix)
+            compiled(chosen[name], kind)
+    except NoSubject as error:
         _stop(str(error))
-    if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
-        _stop(f"{json_file}: no such folder")
+    return chosen
 
 
-def _prove_all(done: dict[str, list[Report]], claim: str, quick: bool, kind: str) -> bool:
+def _prove_all(
+    done: dict[str, list[Report]],
+    chosen: dict[str, Subject],
+    claim: str,
+    quick: bool,
+    kind: str,
+    fresh: bool,
+) -> bool:
     """Fills `done` as reports come in; True when Ctrl-C cut it short."""
     progress = _Progress()
     signal.signal(signal.SIGINT, progress.interrupt)
     try:
         for name, reports_of in done.items():
-            for entry in verify(name, claim, quick=quick, kind=kind, progress=progress):
+            progress.of = name
+            told = {"quick": quick, "kind": kind, "fresh": fresh, "progress": progress}
+            for entry in verify(chosen[name], claim, **told):
                 reports_of.append(entry)
     except NoSubject as error:
         _stop(str(error))
@@ -165,6 +185,7 @@ class _Progress:
     def __init__(self) -> None:
         self._told = self._started = time.monotonic()
         self._interrupted = False
+        self.of = ""
 
     def interrupt(self, *_signal: object) -> None:
         """Ctrl-C is noted and raised at the next call: an exception now could hit a destructor
@@ -177,7 +198,7 @@ class _Progress:
         now = time.monotonic()
         if text and now - self._told >= PATIENCE:
             self._told = now
-            line = f"[dim]{now - self._started:5.0f} s  {text}[/]"
+            line = f"[dim]{now - self._started:5.0f} s  {self.of}: {text}[/]"
             ERR.print(line, highlight=False, soft_wrap=True)
 
 

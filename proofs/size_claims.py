@@ -1,7 +1,7 @@
 """The arithmetic on sizes, for all 2**64 values of every argument: no bound, any heap.
 
-Each study runs one function of best_fit; functions that walk the heap are replaced by what they
-promise.  It says nothing of the heap itself: bounded_claims.py does.
+Each study runs one function of explicit_list; those that walk the heap are replaced by what they
+promise.  It says nothing of the heap itself: program_claims.py does.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from proofs.scenery import (
     PTRDIFF_MAX,
     Step,
     empty_world,
-    make_engine,
+    lasting_writes,
+    make_free_engine,
     noted,
     told,
-    writes_beside_errno,
 )
 from proofs.study import REFUSAL, Study, owe_refusal, settle_all
 from proofs.terms import WORD, number, simplify
@@ -42,14 +42,12 @@ BLOCK_SIZE = Claim(
         "a block is smaller than request + 16",
         "a block wastes 16 bytes or more",
     ),
-    "size.block_size",
 )
 LIMIT = Claim(
     "size.limit",
     "refusal",
     "mem_alloc and mem_resize refuse more than PTRDIFF_MAX, and take no block for it",
     (*REFUSAL, "a block is taken too small", "a request over PTRDIFF_MAX takes a block"),
-    "size-plus-tags-wraps",
 )
 PRODUCT = Claim(
     "size.calloc_product",
@@ -62,7 +60,6 @@ PRODUCT = Claim(
         "another size than count * size is allocated",
         "other bytes than the block's count * size are cleared",
     ),
-    "calloc-product-wraps",
 )
 
 
@@ -70,7 +67,7 @@ PRODUCT = Claim(
 
 
 def _study_block_size(module: Module, ledger: Ledger) -> Engine:
-    engine = make_engine(module, ledger.reasoning)
+    engine = make_free_engine(module, ledger.reasoning)
     path = empty_world(engine, ledger.reasoning)
     request = z3.BitVec("request", WORD)
     ledger.reasoning.assume(path, z3.ULE(request, PTRDIFF_MAX))
@@ -99,7 +96,7 @@ def _study_limit(module: Module, ledger: Ledger) -> Engine:
         noted(path, "take", arguments)
         return [(path, number(0))]
 
-    engine = make_engine(module, ledger.reasoning, None, take=take)
+    engine = make_free_engine(module, ledger.reasoning, take=take)
     request = z3.BitVec("request", WORD)
     path = told(empty_world(engine, ledger.reasoning), Step("malloc", (request,), made=0))
     _request_any_size(engine, ledger, path, "mem_alloc", [number(HEAP), request])
@@ -147,7 +144,7 @@ def _study_product(module: Module, ledger: Ledger) -> Engine:
         ledger.reasoning.assume(granted, block != 0)
         return [(path, number(0)), (granted, block)]
 
-    engine = make_engine(module, ledger.reasoning, None, mem_alloc=mem_alloc)
+    engine = make_free_engine(module, ledger.reasoning, mem_alloc=mem_alloc)
     count, size = z3.BitVecs("count size", WORD)
     path = told(empty_world(engine, ledger.reasoning), Step("calloc", (count, size), made=0))
     ledger.premise(path)
@@ -169,14 +166,14 @@ def _owe_product(engine: Engine, path: Path, result, count, size) -> None:
         path.owe(family, refused, z3.Not(exact))
         owe_refusal(engine, path, family, result)
     elif z3.is_bv_value(result):
-        path.owe(family, REFUSAL[2], not writes_beside_errno(path))
+        path.owe(family, REFUSAL[2], not lasting_writes(path))
     else:
         path.owe(family, other_bytes, _clears(path, result, count * size))
 
 
 def _clears(path: Path, start, length) -> z3.BoolRef | bool:
     """Whether all the path wrote is zero bytes, `length` of them from `start`."""
-    writes = writes_beside_errno(path)
+    writes = lasting_writes(path)
     if len(writes) != 1 or not isinstance(writes[0], Fill):
         return False
     fill = writes[0]

@@ -15,6 +15,9 @@ import z3
 from proofs.integers import NoIntegerForm, Query, Translation
 
 BUDGET = 10_000_000
+# Units of work: one for a basic block, more for a question; about half a millisecond each.
+A_QUESTION, A_HARD_QUESTION = 20, 200
+BRISK, PATIENT = 150_000, 4_000_000
 LITERALS = 300  # a standing solver slows down as it fills up: then a new one takes over
 
 
@@ -100,11 +103,13 @@ class Solver:
     """Decides conjunctions.
 
     integers  try the integer form before the bit-vectors
+    effort    units of work that may be spent on all of them together
     poll      called before each query; what it raises ends the work
     """
 
     integers: bool = True
     budget: int = BUDGET
+    effort: int = PATIENT
     poll: Callable[[], None] = lambda: None
     queries: int = 0
     as_bits: int = 0
@@ -112,9 +117,16 @@ class Solver:
     _standing: StandingSolver = field(default_factory=StandingSolver)
     _translation: Translation = field(default_factory=Translation)
 
+    def spend(self, units: int = 1) -> None:
+        """Takes units of work off what is left; raises Unknown when that was all."""
+        self.effort -= units
+        if self.effort < 0:
+            raise Unknown("there are more paths than this bound has patience for")
+
     def model(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
         """A state in which all conditions hold, None if there is none; raises Unknown."""
         self.poll()
+        self.spend(A_QUESTION)
         self.queries += 1
         started = time.process_time()
         try:
@@ -141,6 +153,7 @@ class Solver:
         return None if native is None else _model_of(query, native)
 
     def _check(self, native: z3.Solver, conditions: Sequence[z3.BoolRef]) -> z3.ModelRef | None:
+        self.spend(A_HARD_QUESTION)
         native.set("rlimit", self.budget)
         native.set("ctrl_c", False)
         native.add(*conditions)

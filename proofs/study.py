@@ -6,13 +6,15 @@ The pieces that the studies share; each study says for itself what it explores.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine, Outcome
+from proofs.host import ENOMEM, errno_of
 from proofs.ir import Module
 from proofs.path import Path
-from proofs.scenery import ENOMEM, errno_of, writes_beside_errno
+from proofs.scenery import lasting_writes
+from proofs.solver import PATIENT
 
 REFUSAL = (
     "a refused request returns a block",
@@ -29,6 +31,8 @@ class Study:
     run      explores and settles; returns the engine for its coverage; raises LoopLimit,
              Unknown, UnsupportedIr
     bound    None for all inputs, else {"ops": k}
+    store    bytes that a store must hold for its counterexamples, 0 for the default
+    effort   units of work after which it gives up; solver.py says what a unit is
     bounds   smaller bounds of single claims, by name
     """
 
@@ -39,10 +43,16 @@ class Study:
     run: Callable[[Module, Ledger], Engine]
     bound: dict[str, int] | None = None
     bounds: Mapping[str, dict[str, int]] = field(default_factory=dict)
+    store: int = 0
+    effort: int = PATIENT
 
     def bound_of(self, claim: Claim) -> dict[str, int] | None:
         """The bound up to which the claim is looked at."""
         return self.bounds.get(claim.name, self.bound)
+
+    def without(self, family: str) -> Study:
+        """The same without the claim on one family; its obligations are still owed."""
+        return replace(self, claims=tuple(one for one in self.claims if one.family != family))
 
     @property
     def families(self) -> frozenset[str]:
@@ -61,4 +71,4 @@ def owe_refusal(engine: Engine, path: Path, family: str, result, error: int = EN
     """What every refused request owes: NULL, errno, and the heap left alone."""
     path.owe(family, REFUSAL[0], result == 0)
     path.owe(family, REFUSAL[1], errno_of(engine, path) == error)
-    path.owe(family, REFUSAL[2], not writes_beside_errno(path))
+    path.owe(family, REFUSAL[2], not lasting_writes(path))

@@ -19,12 +19,27 @@ WORD = 64
 @lru_cache(maxsize=1 << 16)
 def number(value: int, width: int = WORD) -> z3.BitVecNumRef:
     """A constant of `width` bits, reduced modulo 2**width."""
-    return z3.BitVecVal(value, width)
+    term = z3.BitVecVal(value, width)
+    term.known = (value % (1 << width), width)
+    return term
+
+
+_OPEN = (None, 0)
 
 
 def constant_of(term: z3.BitVecRef) -> int | None:
-    """The value of a constant, else None."""
-    return term.as_long() if z3.is_bv_value(term) else None
+    """The value of a constant, else None; told on the term itself, for z3 is slow to say."""
+    known = term.__dict__.get("known")
+    if known is None:
+        known = (term.as_long(), term.size()) if z3.is_bv_value(term) else _OPEN
+        term.known = known
+    return known[0]
+
+
+def width_of(term: z3.BitVecRef) -> int:
+    """Its bits."""
+    known = term.__dict__.get("known", _OPEN)
+    return known[1] or term.size()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +91,25 @@ def as_sum(term: z3.BitVecRef) -> Sum:
     return _collected(atoms, constant, term.size())
 
 
-@remembered
 def simplify(term: z3.BitVecRef) -> z3.BitVecRef:
     """The normal form: terms that are equal as sums become the identical term."""
+    constant = constant_of(term)
+    return _normal(term) if constant is None else number(constant, width_of(term))
+
+
+@remembered
+def _normal(term: z3.BitVecRef) -> z3.BitVecRef:
     return as_sum(term).term()
 
 
-@remembered
 def value_range(term: z3.BitVecRef) -> tuple[int, int]:
     """Lowest and highest unsigned value of the term, whatever its variables are."""
+    constant = constant_of(term)
+    return _range(term) if constant is None else (constant, constant)
+
+
+@remembered
+def _range(term: z3.BitVecRef) -> tuple[int, int]:
     whole = 1 << term.size()
     low, high = as_sum(term).bounds()
     turns = low // whole
@@ -93,9 +118,16 @@ def value_range(term: z3.BitVecRef) -> tuple[int, int]:
     return low - turns * whole, high - turns * whole
 
 
-@remembered
 def constant_distance(first: z3.BitVecRef, second: z3.BitVecRef) -> int | None:
     """first - second modulo 2**width, nearest to zero, where the variables cancel out."""
+    one, other = constant_of(first), constant_of(second)
+    if one is not None and other is not None:
+        return _centred(one - other, width_of(first))
+    return _distance(first, second)
+
+
+@remembered
+def _distance(first: z3.BitVecRef, second: z3.BitVecRef) -> int | None:
     difference = as_sum(first).minus(as_sum(second))
     return None if difference.parts else difference.constant
 
@@ -167,6 +199,8 @@ def _centred(value: int, width: int) -> int:
 
 
 def _scaled(coefficient: int, atom: z3.BitVecRef, width: int) -> z3.BitVecRef:
+    if atom.size() > width:  # an exact cut, of a choice between small numbers for one
+        atom = z3.Extract(width - 1, 0, atom)
     shift = _zeros(coefficient)
     if atom.size() + shift <= width and abs(coefficient) == 1 << shift:
         pieces = [number(0, width - atom.size() - shift)] if atom.size() + shift < width else []

@@ -8,10 +8,13 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
-from models.trace import Trace
-from proofs import alignment_claims, bounded_claims, size_claims
+import z3
+
+from allocator.subject import Subject
+from models.trace import Trace, from_text, to_text
+from proofs import verdicts
 from proofs.canaries import Canary, refuted_by
 from proofs.claims import PROVED, REFUTED, UNKNOWN, Claim, Ledger
 from proofs.counterexample import trace_of
@@ -22,8 +25,8 @@ from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
 from proofs.replay import Replay, replay
 from proofs.solver import Solver, Unknown
-from proofs.sources import NoSubject, module_of, source_of
 from proofs.study import Study
+from proofs.subjects import NoSubject, compiled, inputs_of, studies_of
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Report:
     reasons    why it is not proved, each a line
     uncovered  basic blocks of the functions the study enters that no path executed
     canary     the planted bug that the same claim refuted, "" if none was needed
+    cached     whether an earlier run found it out, in `seconds` of its own
     """
 
     claim: Claim
@@ -45,45 +49,38 @@ class Report:
     canary: str = ""
     trace: Trace | None = None
     replayed: Replay | None = None
+    cached: bool = False
 
 
-def studies(quick: bool = False, kind: str = "raw") -> tuple[Study, ...]:
-    """All studies of an IR kind in the order they run, cheap ones first.
-
-    The optimiser dissolves the functions that the size studies call; the bounded check calls
-    only what the header declares, so it can be made of the optimised code too.
-    """
-    bounded = bounded_claims.study(bounded_claims.QUICK if quick else bounded_claims.FULL)
-    if kind == "optimised":
-        # Undefined behaviour cannot be seen there any more: the optimiser has made use of it.
-        visible = tuple(claim for claim in bounded.claims if claim.family != "no_undefined")
-        return (replace(bounded, claims=visible, entered=bounded_claims.PUBLIC),)
-    return (*size_claims.STUDIES, *alignment_claims.STUDIES, bounded)
-
-
-def claims_matching(pattern: str, quick: bool = False, kind: str = "raw") -> list[Claim]:
-    """The claims whose name matches the glob."""
-    every = [claim for study in studies(quick, kind) for claim in study.claims]
+def claims_matching(
+    subject: Subject, pattern: str, quick: bool = False, kind: str = "raw"
+) -> list[Claim]:
+    """The claims made of a subject whose name matches the glob; raises NoSubject."""
+    studies = studies_of(subject, compiled(subject, kind), quick, kind)
+    every = [claim for study in studies for claim in study.claims]
     return [claim for claim in every if fnmatch.fnmatch(claim.name, pattern)]
 
 
-def unfinished(pattern: str, done: Sequence[Report], quick: bool, kind: str) -> list[Report]:
+def unfinished(
+    subject: Subject, pattern: str, done: Sequence[Report], quick: bool, kind: str
+) -> list[Report]:
     """Reports for the claims that an interrupted run did not come to."""
     finished = {report.claim.name for report in done}
     return [
         Report(claim, UNKNOWN, study.bound_of(claim), study.assumptions, reasons=["interrupted"])
-        for study in studies(quick, kind)
+        for study in studies_of(subject, compiled(subject, kind), quick, kind)
         for claim in study.claims
         if fnmatch.fnmatch(claim.name, pattern) and claim.name not in finished
     ]
 
 
 def verify(
-    spec: str,
+    subject: Subject,
     pattern: str = "*",
     *,
     quick: bool = False,
     kind: str = "raw",
+    fresh: bool = False,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Iterator[Report]:
     """A report for each claim that matches, as studies finish; raises NoSubject.
@@ -91,20 +88,59 @@ def verify(
     progress is called with a line for people, and with "" often: it may raise to stop.
 
     kind: the IR as the programmer wrote it ("raw"), or "optimised" as -O2 made it.
+    fresh: find everything out anew, canaries too.
     """
-    module = module_of(source_of(spec), kind)
-    wanted = {claim.name for claim in claims_matching(pattern, quick, kind)}
-    for study in studies(quick, kind):
-        claims = tuple(claim for claim in study.claims if claim.name in wanted)
-        if claims:
+    module = compiled(subject, kind)
+    for study in studies_of(subject, module, quick, kind):
+        claims = tuple(claim for claim in study.claims if fnmatch.fnmatch(claim.name, pattern))
+        known = None if fresh else _recalled(subject, module, study, claims)
+        if known:
+            yield from known
+        elif claims:
             progress(f"{study.name}: {study.claims[0].says if len(claims) == 1 else 'exploring'}")
             forget()
-            yield from _verify_study(spec, module, study, claims, kind, progress)
+            reports = []
+            for report in verify_study(subject, module, study, claims, kind, progress, fresh):
+                reports.append(report)
+                yield report
+            _keep(subject, module, study, claims, reports)
 
 
-def _verify_study(spec, module: Module, study: Study, claims, kind: str, progress):
+def _key(subject: Subject, module: Module, study: Study, claims) -> str:
+    told = (claims, study.assumptions, study.entered, study.bound, study.bounds, study.effort)
+    canaries = verdicts.digest_of(inputs_of(subject))
+    return verdicts.key(module.digest, subject.name, subject.contract, *told, canaries)
+
+
+def _recalled(subject: Subject, module: Module, study: Study, claims) -> list[Report] | None:
+    """The reports of an earlier run of the same study for the same claims."""
+    known = verdicts.recalled("verdicts", _key(subject, module, study, claims)) if claims else None
+    if known is None:
+        return None
+    reports = []
+    for claim, kept in zip(claims, known["reports"], strict=True):
+        kept["trace"] = from_text(kept["trace"]) if kept["trace"] else None
+        kept["replayed"] = Replay(**kept["replayed"]) if kept["replayed"] else None
+        rest = {name: tuple(kept.pop(name)) for name in ("assumptions", "uncovered")}
+        reports.append(Report(claim, **kept, **rest, cached=True))
+    return reports
+
+
+def _keep(subject: Subject, module: Module, study: Study, claims, reports: list[Report]) -> None:
+    kept = []
+    for report in reports:
+        entry = {**vars(report), "trace": to_text(report.trace) if report.trace else None}
+        entry["replayed"] = asdict(report.replayed) if report.replayed else None
+        kept.append({name: entry[name] for name in entry if name not in ("claim", "cached")})
+    verdicts.keep("verdicts", _key(subject, module, study, claims), {"reports": kept})
+
+
+def verify_study(
+    subject: Subject, module: Module, study: Study, claims, kind: str, progress, fresh=False
+) -> Iterator[Report]:
+    """A report for each of the study's `claims`."""
     started = time.monotonic()
-    solver = Solver(poll=lambda: progress(""))
+    solver = Solver(effort=study.effort, poll=lambda: progress(""))
     ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
     trouble, engine = _explored(module, study, ledger)
     seconds = time.monotonic() - started
@@ -114,15 +150,15 @@ def _verify_study(spec, module: Module, study: Study, claims, kind: str, progres
         refutation = ledger.refuted.get(claim.name)
         if refutation is not None:
             report.verdict = REFUTED
-            report.trace = trace_of(refutation, spec, claim.rule)
+            report.trace = trace_of(refutation, subject.name, claim.rule, study.store)
             report.reasons = [refutation.what]
-            report.replayed = replay(report.trace, spec)
+            report.replayed = replay(report.trace, subject)
         else:
             report.reasons = _doubts(ledger, claim, trouble, claims)
             report.uncovered = _uncovered(module, study, engine)
             if not report.reasons:
                 progress(f"{claim.name}: looking for the planted bug")
-                _send_canary(report, claim, kind)
+                _send_canary(report, subject, claim, kind, fresh)
         if report.verdict == PROVED and report.reasons:
             report.verdict = UNKNOWN
         yield report
@@ -137,6 +173,8 @@ def _explored(module: Module, study: Study, ledger: Ledger) -> tuple[str, Engine
         return "", study.run(module, ledger)
     except (Unknown, LoopLimit, UnsupportedIr) as error:
         return str(error), None
+    except (z3.Z3Exception, RecursionError) as error:
+        return f"the executor failed: {str(error)[:200]}", None
 
 
 def _doubts(ledger: Ledger, claim: Claim, trouble: str, claims) -> list[str]:
@@ -164,12 +202,12 @@ def _uncovered(module: Module, study: Study, engine: Engine | None) -> tuple[str
     )
 
 
-def _send_canary(report: Report, claim: Claim, kind: str) -> None:
-    canary: Canary = refuted_by(claim, kind)
+def _send_canary(report: Report, subject: Subject, claim: Claim, kind: str, fresh: bool) -> None:
+    canary: Canary = refuted_by(subject, claim, kind, fresh=fresh)
     if canary.refuted:
         report.canary = canary.bug
     else:
-        report.reasons.append(f"the planted bug {canary.bug} was not refuted: {canary.note}")
+        report.reasons.append(f"not refuted on the planted bug {canary.bug}: {canary.note}")
 
 
-__all__ = ["NoSubject", "Report", "claims_matching", "studies", "verify"]
+__all__ = ["NoSubject", "Report", "claims_matching", "unfinished", "verify", "verify_study"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from allocator.catalogue import resolve
+from allocator.catalogue import gallery, resolve
 from allocator.subject import Subject, SubjectError
 from fuzz.bench import Bench
 from tests.verdicts import RuleBroken
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_header(config: pytest.Config) -> str:
     chosen = config.stash.get(_subject, None)
-    return f"allocator: {chosen.name if chosen else 'best_fit'}"
+    return f"allocator: {chosen.name if chosen else 'all bundled ones'}"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -79,10 +79,18 @@ def pytest_runtest_makereport(call: pytest.CallInfo) -> Iterator[None]:
     return report
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes a bench runs on the allocator that --allocator names, else on all ours."""
+    if metafunc.definition.path.name == CONFORMANCE and "subject" in metafunc.fixturenames:
+        chosen = metafunc.config.stash.get(_subject, None)
+        names = [chosen.name] if chosen else gallery()
+        metafunc.parametrize("subject", names, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def subject(pytestconfig: pytest.Config) -> Subject:
-    """The allocator that --allocator names, best_fit by default."""
-    return pytestconfig.stash.get(_subject, None) or resolve("best_fit")
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """An allocator under check: see pytest_generate_tests."""
+    return request.config.stash.get(_subject, None) or resolve(request.param)
 
 
 @pytest.fixture(scope="session")

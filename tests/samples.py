@@ -18,7 +18,7 @@ from models.trace import from_text
 
 SUBJECTS = Path(__file__).resolve().parent / "subjects"
 HOSTILE = SUBJECTS / "hostile"
-BEST_FIT = Path(build.__file__).parent / "best_fit"
+EXPLICIT_LIST = Path(build.__file__).parent / "explicit_list"
 
 STEADY = """\
 p0 = malloc 24

@@ -10,21 +10,24 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from allocator.subject import Subject
-from fuzz.limits import FUNCTIONS
+from fuzz.limits import FAR, FUNCTIONS, LARGE, NEAR
 from models.contract import PTRDIFF_MAX
 from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 
 SIZE_MAX = 2**64 - 1
 MAX_OPS = 40
-STORES = (0, 4096, 8192, 16384, 65536)
+STORES = (0, 0, 4096, 8192, 16384, 65536)
+GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
 _SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
 
-_NEAR = st.sampled_from((0, 0, 1, -1, 7, -7, 8, -8, 15, -15, 16, -16, 24, 32, -32))
+_NEAR = st.sampled_from(NEAR)
 _TINY = st.integers(0, 64)
 _STEPS = st.integers(1, 64).map(lambda step: 16 * step - 8)
 _EDGES = st.sampled_from([2**exponent for exponent in range(4, 14)])
 _PAGES = st.integers(0, 12_000)
+# The smallest is the simplest; the byte decoder has the same ones.
+_LARGE = st.builds(int.__add__, st.sampled_from(sorted(LARGE)), st.sampled_from((*NEAR, *FAR)))
 HUGE = st.builds(
     lambda base, distance: base - distance,
     st.sampled_from((SIZE_MAX, PTRDIFF_MAX, PTRDIFF_MAX + 64, 2**32, 2**62)),
@@ -64,7 +67,7 @@ def menu(subject: Subject) -> tuple[Kind, ...]:
 
 def sizes(recent: list[int]) -> st.SearchStrategy[int]:
     """Sizes in bytes; those near a recently freed block's find more than uniform ones."""
-    choices = [_TINY, _TINY, _STEPS, _PAGES, st.builds(_at_least_0, _EDGES, _NEAR)]
+    choices = [_TINY, _TINY, _STEPS, _PAGES, st.builds(_at_least_0, _EDGES, _NEAR), _LARGE]
     if recent:
         freed = st.sampled_from(recent)
         choices += [st.builds(_at_least_0, freed, _NEAR)] * 2
@@ -108,7 +111,7 @@ class Writer:
     def name(self, size: int) -> int:
         """A new name, of a block of `size` bytes if the request can be granted."""
         self.names += 1
-        if size < 2**20:
+        if size <= GRANTABLE:
             self.live[self.names - 1] = size
         return self.names - 1
 
@@ -150,7 +153,7 @@ class Writer:
         if block is None:
             return None
         size = self.draw(HUGE) if self.draw(st.integers(0, 7)) == 7 else self.size()
-        if size < 2**20 and block in self.live:
+        if size <= GRANTABLE and block in self.live:
             self.freed[block] = self.live.pop(block)
         return Op(kind, self.name(size), block, size)
 

@@ -21,7 +21,7 @@ from models.trace import ALLOCATING, Trace, from_text, to_text
 from tests import strategies
 from tests.verdicts import verdict_of
 
-BEST_FIT = description.read(FOLDER / "best_fit" / "subject.toml")
+EXPLICIT_LIST = description.read(FOLDER / "explicit_list" / "subject.toml")
 NIGHTLY = settings.default.max_examples > 1000
 # One for each way of being found: an address, bytes, an answer, an ending, a white-box rule.
 QUICK = (
@@ -32,12 +32,12 @@ QUICK = (
     "merges-upwards-only",
     "size-equals-alignment",
     "small-rest-lost",
-    "first-fit",
+    "enters-at-the-tail",
 )
-BUGS = [bug.name for bug in planted_bugs("best_fit") if not bug.deep]
+BUGS = [bug.name for bug in planted_bugs("explicit_list") if not bug.deep]
 
 
-@given(strategies.traces(BEST_FIT))
+@given(strategies.traces(EXPLICIT_LIST))
 def test_a_trace_is_a_value(trace: Trace) -> None:
     """Every trace drawn is well-formed: it survives being written down."""
     assert from_text(to_text(trace)) == trace
@@ -48,16 +48,18 @@ def test_the_strategy_uses_the_whole_menu() -> None:
     seen: Counter = Counter()
 
     @settings(max_examples=150, derandomize=True, database=None)
-    @given(strategies.traces(BEST_FIT))
+    @given(strategies.traces(EXPLICIT_LIST))
     def draw(trace: Trace) -> None:
         seen.update(op.kind for op in trace)
         seen["huge"] += any(op.kind in ALLOCATING and op.size > PTRDIFF_MAX for op in trace)
+        seen["large"] += any(op.kind in ALLOCATING and 2**15 <= op.size <= 2**20 for op in trace)
         seen["small store"] += 0 < trace.store <= 16384
 
     draw()
-    missing = [kind for kind in strategies.menu(BEST_FIT) if not seen[kind]]
+    missing = [kind for kind in strategies.menu(EXPLICIT_LIST) if not seen[kind]]
     assert not missing
     assert seen["huge"]
+    assert seen["large"] >= 15, "thresholds of large blocks"
     assert seen["small store"]
 
 
@@ -79,7 +81,7 @@ def test_planted_bugs_are_found_from_scratch(name: str) -> None:
         phases=[Phase.generate],
         deadline=None,
     )
-    with Bench(resolve(f"best_fit+bugs/{name}")) as bench:
+    with Bench(resolve(f"explicit_list+bugs/{name}")) as bench:
         traces = strategies.traces(bench.subject)
         try:
             find(traces, lambda trace: condemned(bench, trace), settings=search)

@@ -20,7 +20,7 @@ from allocator.executor import open_executor
 from allocator.subject import SubjectError
 from models.observation import Outcome, Seen
 from models.trace import from_text
-from tests.samples import BEST_FIT, SUBJECTS, error_of, library_of_text, run
+from tests.samples import EXPLICIT_LIST, SUBJECTS, error_of, library_of_text, run
 
 ROOT = Path(build.__file__).resolve().parent.parent
 
@@ -59,10 +59,10 @@ def unit(path: Path, *flags: str) -> build.Unit:
 
 
 def test_second_build_compiles_nothing(cache, compilations):
-    first = catalogue.resolve("best_fit").library
+    first = catalogue.resolve("explicit_list").library
     assert len(compilations) >= 4
     compilations.clear()
-    assert catalogue.resolve("best_fit").library == first
+    assert catalogue.resolve("explicit_list").library == first
     assert compilations == []
 
 
@@ -126,7 +126,7 @@ def test_failed_build_leaves_nothing_behind(cache, tmp_path):
 
 
 def test_parallel_builds_agree(cache):
-    code = "from allocator import catalogue; print(catalogue.resolve('best_fit').library)"
+    code = "from allocator import catalogue; print(catalogue.resolve('explicit_list').library)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
@@ -135,7 +135,7 @@ def test_parallel_builds_agree(cache):
     printed = {process.communicate(timeout=120)[0].decode().strip() for process in started}
     assert [process.returncode for process in started] == [0, 0, 0]
     assert len(printed) == 1
-    assert printed == {str(catalogue.resolve("best_fit").library)}
+    assert printed == {str(catalogue.resolve("explicit_list").library)}
     assert not list(cache.glob("build-*"))
 
 
@@ -170,28 +170,28 @@ def test_missing_function_is_named_when_linking(tmp_path):
 
 def test_missing_compiler_is_said(monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler -m64")
-    assert "CC=no-such-compiler -m64: no such program" in str(error_of("best_fit"))
+    assert "CC=no-such-compiler -m64: no such program" in str(error_of("explicit_list"))
 
 
 def test_compiler_that_says_nothing(monkeypatch, cache):
     monkeypatch.setenv("CC", "false")
-    assert "status 1" in str(error_of("best_fit"))
+    assert "status 1" in str(error_of("explicit_list"))
 
 
 def test_system_compiler(monkeypatch, cache):
     if not shutil.which("gcc"):
         pytest.skip("no gcc here")
     monkeypatch.setenv("CC", "gcc")
-    subject = catalogue.resolve("best_fit")
+    subject = catalogue.resolve("explicit_list")
     assert run(subject).outcome == Outcome.FINISHED
-    assert "coverage needs clang" in str(error_of("best_fit", coverage=True))
+    assert "coverage needs clang" in str(error_of("explicit_list", coverage=True))
 
 
 # ---- what is in a subject's library ----
 
 
 def test_subject_shows_its_table_and_asks_the_system_for_nothing():
-    path = catalogue.resolve("best_fit").library
+    path = catalogue.resolve("explicit_list").library
     assert symbols(path, defined=True) == {"allocheck_subject"}
     bound = {"sbrk", "brk", "mmap", "mmap64", "munmap", "mremap", "madvise", "exit", "_exit"}
     bound |= {"malloc", "calloc", "realloc", "free", "aligned_alloc", "posix_memalign"}
@@ -199,8 +199,8 @@ def test_subject_shows_its_table_and_asks_the_system_for_nothing():
 
 
 def test_only_the_subject_is_counted():
-    plain = catalogue.resolve("best_fit").library
-    counted = catalogue.resolve("best_fit", coverage=True).library
+    plain = catalogue.resolve("explicit_list").library
+    counted = catalogue.resolve("explicit_list", coverage=True).library
 
     def counters(path: Path) -> int:
         with path.open("rb") as stream:
@@ -210,9 +210,9 @@ def test_only_the_subject_is_counted():
     assert counters(plain) == 0
     alone = build.compile_object(
         build.Unit(
-            BEST_FIT / "best_fit.c",
-            (*build.SUBJECT_FLAGS, *build.COVERAGE_FLAGS, "-DNDEBUG", f"-I{BEST_FIT.parent}"),
-            BEST_FIT,
+            EXPLICIT_LIST / "explicit_list.c",
+            (*build.SUBJECT_FLAGS, *build.COVERAGE_FLAGS, "-DNDEBUG", f"-I{EXPLICIT_LIST.parent}"),
+            EXPLICIT_LIST,
         )
     )
     assert counters(counted) > 50
@@ -221,12 +221,12 @@ def test_only_the_subject_is_counted():
 
 
 def test_coverage_build_runs_outside_libfuzzer():
-    subject = catalogue.resolve("best_fit", coverage=True)
+    subject = catalogue.resolve("explicit_list", coverage=True)
     wanted = {name for name in symbols(subject.library, defined=False) if "__sanitizer" in name}
     assert "__sanitizer_cov_8bit_counters_init" in wanted
     assert wanted <= symbols(build.coverage_stub(), defined=True)
     assert wanted <= symbols(build.runner(), defined=True)
-    assert run(subject) == run(catalogue.resolve("best_fit"))
+    assert run(subject) == run(catalogue.resolve("explicit_list"))
 
 
 def test_runner_shows_nothing_but_coverage_stubs():

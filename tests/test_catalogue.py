@@ -11,7 +11,7 @@ from allocator import artifacts, bugs, catalogue
 from allocator.subject import SubjectError
 from models.observation import Outcome
 from models.rules import RULES
-from tests.samples import BEST_FIT, HOSTILE, SUBJECTS, error_of, run
+from tests.samples import EXPLICIT_LIST, HOSTILE, SUBJECTS, error_of, run
 
 BUG = """
 story = "Why it is wrong."
@@ -23,29 +23,29 @@ replace = '''two'''
 
 
 def test_bundled_allocator():
-    assert "best_fit" in catalogue.bundled()
-    subject = catalogue.resolve("best_fit")
+    assert "explicit_list" in catalogue.bundled()
+    subject = catalogue.resolve("explicit_list")
     assert subject.bundled
-    assert subject.model == "best_fit"
+    assert subject.model == "explicit_list"
     assert subject.has >= {"malloc", "calloc", "realloc", "aligned_alloc", "free", "usable_size"}
     assert subject.has >= {"check", "walk"}
     assert subject.contract.alignment == 16
     assert subject.contract.detects == {"double_free": "abort"}
-    assert [path.name for path in subject.sources] == ["best_fit.c", "page_source_system.c"]
+    assert [path.name for path in subject.sources] == ["explicit_list.c", "page_source_system.c"]
     assert run(subject).outcome == Outcome.FINISHED
 
 
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("best_fot", "no such bundled allocator (did you mean best_fit?)"),
-        ("zzz", "no such bundled allocator (known: best_fit"),
-        ("best_fit+bugs/", "no such planted bug (known: "),
-        ("best_fit+bugs/coalesce-forgets-foter", "did you mean coalesce-forgets-footer?"),
-        ("nowhere.c", "nowhere.c: no such file (bundled allocators: best_fit"),
+        ("explicit_lost", "no such bundled allocator (did you mean explicit_list?)"),
+        ("zzz", "no such bundled allocator (known: "),
+        ("explicit_list+bugs/", "no such planted bug (known: "),
+        ("explicit_list+bugs/coalesce-forgets-foter", "did you mean coalesce-forgets-footer?"),
+        ("nowhere.c", "nowhere.c: no such file (bundled allocators: "),
         ("nowhere.so", "nowhere.so: no such file"),
         ("nowhere.toml", "nowhere.toml: no such file"),
-        ("./best_fit", "no such file"),
+        ("./explicit_list", "no such file"),
         ("tests", "no such bundled allocator"),
         ("tests/", "not a file"),
         ("README.md", "README.md: "),
@@ -62,7 +62,7 @@ def test_file_of_another_kind(tmp_path):
 
 
 def test_prefix_is_for_files():
-    assert "a prefix is for .c and .so" in str(error_of("best_fit", prefix="mem_"))
+    assert "a prefix is for .c and .so" in str(error_of("explicit_list", prefix="mem_"))
     subject = catalogue.resolve(str(SUBJECTS / "two_heaps.c"), prefix="slow_")
     assert subject.has == {"malloc", "free"}
 
@@ -100,28 +100,66 @@ def test_hostile_subjects_are_survived(name, trace, outcome):
 # ---- planted bugs ----
 
 
-def test_every_planted_bug_fits_its_source():
-    planted = catalogue.planted_bugs("best_fit")
-    assert len(planted) >= 20
-    for bug in planted:
+@pytest.mark.parametrize("name", catalogue.bundled())
+def test_every_planted_bug_fits_its_source(name):
+    for bug in catalogue.planted_bugs(name):
         assert bug.rule in RULES
         assert bug.story.strip().endswith(".")
-        folder = bugs.plant(bug, BEST_FIT)
-        changed = (folder / bug.file).read_text()
-        assert bug.find in (BEST_FIT / bug.file).read_text()
-        assert changed != (BEST_FIT / bug.file).read_text()
+        assert bug.subject.partition("+bugs/")[0] in catalogue.variants(name)
+        folder = catalogue.HERE / name
+        planted = (bugs.plant(bug, folder) / bug.file).read_text()
+        home = catalogue.HERE if bug.file.startswith("parts/") else folder
+        original = (home / bug.file).read_text()
+        assert original.replace(bug.find, bug.replace) == planted != original
+
+
+def test_bug_in_a_shared_part(tmp_path, monkeypatch):
+    """The parts are copied beside the allocator, so that its #include finds the changed one."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.h").write_text("#define ANSWER one\n")
+    (tmp_path / "parts" / "b.h").write_text("#define OTHER 1\n")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.c").write_text('#include "parts/a.h"\nint answer = ANSWER;\n')
+    path = tmp_path / "a" / "bugs" / "overlap" / "b.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(BUG.replace('"a.c"', '"parts/a.h"'))
+    monkeypatch.setattr(bugs, "PARTS", tmp_path / "parts")
+    folder = bugs.plant(bugs.read(path), tmp_path / "a")
+    assert (folder / "parts" / "a.h").read_text() == "#define ANSWER two\n"
+    assert (folder / "parts" / "b.h").read_text() == "#define OTHER 1\n"
+    assert (folder / "a.c").read_text() == (tmp_path / "a" / "a.c").read_text()
+
+
+def test_variants_are_subjects_of_their_own(tmp_path, monkeypatch):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    code = "static char room[99];\nvoid *get(int at) { return room + at; }\n"
+    (folder / "one.c").write_text(code)
+    (folder / "subject.toml").write_text(
+        'name = "one"\nsources = ["one.c"]\n[calls]\ndeclare = "void *get(int at);"\n'
+        'malloc = "get(0)"\n[contract]\nalignment = 1\n'
+    )
+    (folder / "later.toml").write_text(
+        'extends = "subject.toml"\nname = "one+later"\n[calls]\nmalloc = "get(1)"\n'
+    )
+    monkeypatch.setattr(catalogue, "HERE", tmp_path)
+    assert catalogue.bundled() == ["one"]
+    assert catalogue.variants("one") == ["one", "one+later"]
+    plain, later = (run(catalogue.resolve(name)) for name in catalogue.variants("one"))
+    assert later.observations[0].address % 2 != plain.observations[0].address % 2
+    assert "no such variant of one (did you mean later?)" in str(error_of("one+latter"))
 
 
 def test_planted_bug_is_what_is_compiled():
-    name = catalogue.planted_bugs("best_fit")[0].name
-    good, bad = catalogue.resolve("best_fit"), catalogue.resolve(f"best_fit+bugs/{name}")
+    name = catalogue.planted_bugs("explicit_list")[0].name
+    good, bad = catalogue.resolve("explicit_list"), catalogue.resolve(f"explicit_list+bugs/{name}")
     assert bad.library != good.library
-    assert bad.name == f"best_fit+bugs/{name}"
+    assert bad.name == f"explicit_list+bugs/{name}"
     assert bad.bundled
     assert bad.model == good.model
     assert bad.contract == good.contract
     assert bad.sources[0].is_relative_to(artifacts.directory())
-    assert good.sources[0].is_relative_to(BEST_FIT)
+    assert good.sources[0].is_relative_to(EXPLICIT_LIST)
 
 
 def test_header_can_have_the_bug(tmp_path):

@@ -66,4 +66,5 @@ def test_saved_traces(bench: Bench) -> None:
     """What broke another allocator once must not break this one."""
     for path in sorted(TRACES.rglob("*.trace")):
         trace = from_text(path.read_text())
-        demand_ok(bench, Trace(trace.ops, bench.subject.name, trace.store))
+        same = Trace(trace.ops, bench.subject.name, trace.store)
+        demand_same_layout(bench, same, demand_ok(bench, same))

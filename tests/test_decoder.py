@@ -9,16 +9,21 @@ import random
 import struct
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocator.region import DEFAULT_STORE
 from allocator.subject import Subject
 from fuzz import native
 from fuzz.limits import (
     EDGE_CAPACITY,
+    FAR,
+    LARGE,
+    NEAR,
     Limits,
     Switch,
     limits_of,
@@ -195,6 +200,39 @@ def test_dense_programs_are_traffic(decode):
     assert counts[Kind.FREE] > 0.25 * counts.total()
     sizes = [op.size for data in programs(50) for op in decode(data, EVERYTHING.dense())[0]]
     assert max(sizes) <= 2**20
+
+
+def is_bulky(data: bytes) -> bool:
+    """Whether the profile asks for large blocks: one in sixteen does."""
+    return data[3] >> 5 == 7 and bool(data[4] & 0x40)
+
+
+BULKY = replace(EVERYTHING.dense(), heap_bytes=DEFAULT_STORE)
+
+
+def test_some_dense_programs_meet_the_thresholds_of_large_blocks(decode):
+    seen: Counter = Counter()
+    for data in filter(is_bulky, programs(4000)):
+        trace, store = decode(data, BULKY)
+        assert store == 0, "they need room"
+        seen.update(op.size for op in trace if op.kind in ALLOCATING)
+    assert 2**20 - 128 <= max(seen) <= 2**20 + 128
+    for size in {size for size in LARGE if size <= 2**18}:
+        assert sum(seen[size + distance] for distance in NEAR) > 0, size
+    mapped = sum(count for size, count in seen.items() if 2**15 <= size <= 2**20)
+    assert mapped > 0.05 * seen.total()
+    assert {32768 + distance for distance in (*NEAR, *FAR)} <= set(seen)
+
+
+def test_other_dense_programs_stay_small_and_fast(decode):
+    small = [data for data in programs(400) if not is_bulky(data)]
+    assert 300 < len(small) < 400
+    assert max(op.size for data in small for op in decode(data, BULKY)[0]) < 2**15
+
+
+def test_a_small_heap_gets_no_large_blocks(decode):
+    arena = replace(BULKY, heap_bytes=2**20)
+    assert all(op.size < 2**15 for data in programs(400) for op in decode(data, arena)[0])
 
 
 def test_blocks_are_mostly_live_ones(decode):

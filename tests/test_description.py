@@ -115,9 +115,9 @@ def test_refusal_names_the_file(tmp_path):
 
 
 def test_moved_paths_follow_the_folder_alone():
-    found = description.read(Path(catalogue.HERE) / "best_fit" / "subject.toml")
+    found = description.read(Path(catalogue.HERE) / "explicit_list" / "subject.toml")
     moved = found.moved(found.folder, Path("/elsewhere"))
-    assert moved.sources[0] == Path("/elsewhere/best_fit.c")
+    assert moved.sources[0] == Path("/elsewhere/explicit_list.c")
     assert moved.sources[1] == found.sources[1]
     assert moved.include == (Path("/elsewhere"), found.include[1])
 
@@ -241,3 +241,48 @@ def test_names_with_odd_letters_build(tmp_path):
     text = Path(spec).read_text()
     Path(spec).write_text('name = "a b/c\\"é"\n' + text)
     assert catalogue.resolve(spec).library.is_file()
+
+
+# ---- one file extends another ----
+
+
+BASE = """
+sources = ["own.c"]
+flags = ["-DA"]
+[calls]
+malloc = "get(size)"
+free = "put(ptr)"
+[contract]
+alignment = 16
+reclaims = true
+"""
+
+
+def extended(folder: Path, text: str) -> description.Description:
+    (folder / "sub").mkdir()
+    (folder / "own.c").write_text("")
+    (folder / "base.toml").write_text(BASE)
+    path = folder / "sub" / "b.toml"
+    path.write_text(text)
+    return description.read(path)
+
+
+def test_keys_of_the_extended_file_hold_unless_given(tmp_path):
+    found = extended(
+        tmp_path,
+        'extends = "../base.toml"\nflags = ["-DB"]\n[calls]\nfree = "drop(ptr)"\n'
+        "[contract]\nreclaims = false\n",
+    )
+    assert found.name == "b"
+    assert found.sources == (tmp_path.resolve() / "own.c",)
+    assert found.flags == ("-DB",)
+    assert dict(found.calls) == {"malloc": "get(size)", "free": "drop(ptr)"}
+    assert (found.contract.alignment, found.contract.reclaims) == (16, False)
+
+
+def test_extending_nothing_or_itself_is_told(tmp_path):
+    with pytest.raises(SubjectError, match=r"extends: no such file: nothing.toml"):
+        extended(tmp_path, 'extends = "nothing.toml"\n')
+    (tmp_path / "sub" / "b.toml").write_text('extends = "b.toml"\n')
+    with pytest.raises(SubjectError, match="in a circle"):
+        description.read(tmp_path / "sub" / "b.toml")

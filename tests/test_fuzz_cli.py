@@ -17,7 +17,7 @@ from fuzz.results import Result
 from models.trace import Trace, from_text
 
 ROOT = Path(__file__).resolve().parent.parent
-BUG = "best_fit+bugs/clears-without-tail"
+BUG = "explicit_list+bugs/clears-without-tail"
 TRACE = "p0 = malloc 64\nwrite p0\nfree p0\np1 = calloc 1 63\n"
 
 
@@ -30,11 +30,11 @@ def fuzz(*words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 def test_a_clean_run(tmp_path):
     file = tmp_path / "result.json"
-    done = fuzz("best_fit", "--runs", 1500, "--seed", 7, "--out", tmp_path, "--json", file)
+    done = fuzz("explicit_list", "--runs", 1500, "--seed", 7, "--out", tmp_path, "--json", file)
     assert done.returncode == 0, done.stdout
     first, *_, line, meaning = done.stdout.splitlines()
     assert first == "seed 7"
-    assert line.startswith("best_fit: ok (")
+    assert line.startswith("explicit_list: ok (")
     assert meaning == run.MEANING
     document = json.loads(file.read_text())
     assert (document["schema"], document["tool"], document["seed"]) == (1, "fuzz", 7)
@@ -60,16 +60,16 @@ def test_a_finding_is_reported_written_and_replays(tmp_path):
     again = fuzz("--replay", trace)
     assert again.returncode == 1
     assert f"{BUG}: expected zeroed, seen zeroed: as expected" in again.stdout
-    sound = fuzz("best_fit", "--replay", trace)
+    sound = fuzz("explicit_list", "--replay", trace)
     assert sound.returncode == 0
-    assert "best_fit: expected ok, seen ok: as expected" in sound.stdout
+    assert "explicit_list: expected ok, seen ok: as expected" in sound.stdout
 
 
 def test_one_subject_that_fails_does_not_stop_the_next(tmp_path):
-    done = fuzz("nonsense", "best_fit", "--runs", 50, "--no-guided", "--out", tmp_path)
+    done = fuzz("nonsense", "explicit_list", "--runs", 50, "--no-guided", "--out", tmp_path)
     assert done.returncode == 2
     assert "nonsense: error: " in done.stdout
-    assert "best_fit: ok (" in done.stdout
+    assert "explicit_list: ok (" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -108,15 +108,15 @@ def test_broken_traces_are_told_in_one_line(tmp_path, name, text, said):
 
 def test_a_rep_file_replays(tmp_path):
     (tmp_path / "x.rep").write_text("20000\n2\n4\n1\na 0 64\na 1 100\nr 0 200\nf 1\n")
-    done = fuzz("best_fit", "--replay", tmp_path / "x.rep")
+    done = fuzz("explicit_list", "--replay", tmp_path / "x.rep")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "best_fit: ok" in done.stdout
+    assert "explicit_list: ok" in done.stdout
 
 
 def test_help_teaches():
     done = fuzz("--help")
     assert done.returncode == 0
-    assert "python fuzz/run.py best_fit --seconds 600" in done.stdout
+    assert "python fuzz/run.py explicit_list --seconds 600" in done.stdout
     assert "exit status" in done.stdout
 
 
@@ -126,7 +126,7 @@ def test_control_c_keeps_what_was_found(tmp_path, phase):
     command = [sys.executable, ROOT / "fuzz" / "run.py", BUG, "--seconds", "100", "--seed", "1"]
     command += [phase, "--out", tmp_path, "--json", file]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    folder = tmp_path / "best_fit+bugs_clears-without-tail"
+    folder = tmp_path / "explicit_list+bugs_clears-without-tail"
     deadline = time.monotonic() + 90
     while not list(folder.glob("*.py")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -137,7 +137,7 @@ def test_control_c_keeps_what_was_found(tmp_path, phase):
 
 
 def test_it_runs_from_anywhere(tmp_path):
-    done = fuzz("best_fit", "--runs", 10, "--no-guided", "--out", "here", cwd=tmp_path)
+    done = fuzz("explicit_list", "--runs", 10, "--no-guided", "--out", "here", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

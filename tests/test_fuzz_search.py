@@ -25,7 +25,7 @@ from fuzz.native import decode, decoder_library, mutator_library
 from fuzz.results import ERROR, OK, VIOLATION
 from models.trace import from_text
 
-BUG = "best_fit+bugs/coalesce-forgets-unlink"
+BUG = "explicit_list+bugs/coalesce-forgets-unlink"
 NO_TRACES = Path("/nonexistent")
 
 needs_atheris = pytest.mark.skipif(not guided.available(), reason="atheris is not installed")
@@ -49,6 +49,28 @@ void *deadly_malloc(size_t size)
     return block;
 }
 void deadly_free(void *block) { (void)block; }
+"""
+
+# A subject that lets one program last long by the clock, as a busy machine does, without working.
+SLEEPY = r"""
+#include <fcntl.h>
+#include <stddef.h>
+#include <time.h>
+static char bytes[1 << 20];
+static size_t used;
+void *sleepy_malloc(size_t size)
+{
+    struct timespec rest = { 2, 200000000 };
+    if (open("MARK", O_CREAT | O_EXCL | O_WRONLY, 0600) >= 0)
+        while (nanosleep(&rest, &rest))
+            ;
+    if (size > sizeof bytes - used)
+        return NULL;
+    void *block = bytes + used;
+    used += (size + 15) & ~(size_t)15;
+    return block;
+}
+void sleepy_free(void *block) { (void)block; }
 """
 
 
@@ -84,7 +106,7 @@ def test_the_worker_finds_a_planted_bug(tmp_path):
 
 @needs_atheris
 def test_a_survey_counts_edges_and_states(tmp_path):
-    wanted = job(tmp_path, "best_fit", runs=200)
+    wanted = job(tmp_path, "explicit_list", runs=200)
     assert list(Guided(wanted, tmp_path / "log").run()) == []
     *suspects, covered = survey(wanted, tmp_path / "log2")
     assert suspects == []
@@ -96,7 +118,7 @@ def test_a_survey_counts_edges_and_states(tmp_path):
 
 @needs_atheris
 def test_without_states_edges_alone_guide(tmp_path):
-    wanted = job(tmp_path, "best_fit", runs=300, states=False)
+    wanted = job(tmp_path, "explicit_list", runs=300, states=False)
     assert list(Guided(wanted, tmp_path / "log").run()) == []
     assert "Loaded 1 modules" in (tmp_path / "log").read_text()
 
@@ -104,8 +126,8 @@ def test_without_states_edges_alone_guide(tmp_path):
 @needs_atheris
 @pytest.mark.parametrize("states", [True, False])
 def test_no_edges_is_an_error_where_some_were_built_in(tmp_path, states):
-    blind = replace(resolve("best_fit"), coverage=True)
-    search = Guided(job(tmp_path, "best_fit", subject=blind, states=states), tmp_path / "log")
+    blind = replace(resolve("explicit_list"), coverage=True)
+    search = Guided(job(tmp_path, "explicit_list", subject=blind, states=states), tmp_path / "log")
     with pytest.raises(SubjectError, match="no C edges"):
         list(search.run())
 
@@ -123,6 +145,34 @@ def test_the_program_that_killed_the_worker_is_known(tmp_path):
         if len(deaths) == 3:
             break
     assert all(any(op.size == 48 for op in trace) for trace in deaths)
+
+
+@needs_atheris
+def test_a_program_that_takes_seconds_does_not_end_the_worker(tmp_path):
+    (tmp_path / "sleepy.c").write_text(SLEEPY.replace("MARK", str(tmp_path / "slept")))
+    wanted = job(tmp_path, str(tmp_path / "sleepy.c"), runs=100)
+    search = Guided(wanted, tmp_path / "log")
+    assert [message for message in search.run() if isinstance(message, Death)] == []
+    assert (tmp_path / "slept").exists()
+    assert search.executions >= 100
+
+
+@needs_atheris
+def test_a_death_tells_what_the_worker_said(tmp_path, monkeypatch):
+    worker = tmp_path / "worker.py"
+    source = guided.WORKER.read_text().replace(
+        "ROOT = Path(__file__)", f"ROOT = Path({str(guided.WORKER)!r})"
+    )
+    worker.write_text(
+        source.replace(
+            "suspicious = self", "1 / (journal.executions < 60)\n        suspicious = self"
+        )
+    )
+    monkeypatch.setattr(guided, "WORKER", worker)
+    death = next(Guided(job(tmp_path, "explicit_list"), tmp_path / "log").run())
+    assert isinstance(death, Death)
+    assert death.status == 77
+    assert "ZeroDivisionError: division by zero" in str(death)
 
 
 @needs_atheris
@@ -155,20 +205,20 @@ def test_dense_programs_find_a_planted_bug(tmp_path):
 
 
 def test_the_same_seed_does_the_same(tmp_path):
-    bug = "best_fit+bugs/copies-too-little"
+    bug = "explicit_list+bugs/copies-too-little"
     first, again = (campaign(tmp_path, bug).run() for _ in range(2))
     assert (first.executions, first.ops) == (again.executions, again.ops)
     assert [one.trace_file for one in first.reports] == [one.trace_file for one in again.reports]
 
 
 def test_cycles_find_what_single_operations_do_not_show(tmp_path):
-    bug, only = "best_fit+bugs/moved-block-leaks", frozenset({"reclaim"})
+    bug, only = "explicit_list+bugs/moved-block-leaks", frozenset({"reclaim"})
     result = campaign(tmp_path, bug, dense=False, rules=only, runs=10_000).run()
     assert [report.finding.rule for report in result.reports] == ["reclaim"]
 
 
 def test_a_correct_allocator_is_clean(tmp_path):
-    result = campaign(tmp_path, "best_fit").run()
+    result = campaign(tmp_path, "explicit_list").run()
     assert (result.verdict, result.notes) == (OK, [])
     assert result.executions >= 1000
     assert result.policy["alignment"] == 16
@@ -179,7 +229,7 @@ def test_saved_traces_come_first(tmp_path):
     saved.mkdir()
     (saved / "one.trace").write_text("p0 = malloc 24\nfree p0\n")
     (saved / "bad.trace").write_text("p0 = nonsense 24\n")
-    result = campaign(tmp_path, "best_fit", saved=saved, dense=False, runs=1).run()
+    result = campaign(tmp_path, "explicit_list", saved=saved, dense=False, runs=1).run()
     assert result.executions > 0
     (note,) = result.notes
     assert note.startswith("bad.trace: not replayed: line 1")
@@ -187,7 +237,7 @@ def test_saved_traces_come_first(tmp_path):
 
 def test_without_atheris_random_programs_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(guided, "available", lambda: False)
-    result = campaign(tmp_path, "best_fit", guided=True).run()
+    result = campaign(tmp_path, "explicit_list", guided=True).run()
     assert result.verdict == OK
     assert result.executions > 1000
     (note,) = result.notes
@@ -203,10 +253,10 @@ def test_a_subject_that_is_none_is_an_error(tmp_path):
 
 def test_an_error_of_ours_is_told_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(Campaign, "_dense", lambda *_: 1 / 0)
-    result = campaign(tmp_path, "best_fit").run()
+    result = campaign(tmp_path, "explicit_list").run()
     assert result.verdict == ERROR
     assert "internal error: ZeroDivisionError" in result.line()
-    assert "ZeroDivisionError" in (tmp_path / "best_fit" / "error.log").read_text()
+    assert "ZeroDivisionError" in (tmp_path / "explicit_list" / "error.log").read_text()
 
 
 def test_the_journal_survives_its_writer(tmp_path):

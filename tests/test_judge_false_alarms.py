@@ -242,3 +242,25 @@ def test_unknown_memory_is_told_from_the_lowest_page():
     verdict = judged("p0 = malloc 16; p1 = malloc 8", gave(0x18), gave(0x20), store_base=0)
     assert verdict.rule == "overlap"
     assert "+0x20" in verdict.violation.message
+
+
+HELD = Observation(granted=4096, flags=int(Seen.RETURNED))
+
+
+def test_what_is_held_counts_only_when_nothing_is_live():
+    contract = Contract(gives_back=True)
+    two = "p0 = malloc 8; p1 = malloc 8; free p0; "
+    assert judged(two + "free p1", gave(0), gave(8), HELD, DONE, contract=contract).ok
+    kept = judged(two + "free p1", gave(0), gave(8), HELD, HELD, contract=contract)
+    assert (kept.rule, kept.violation.op) == ("reclaim", 3)
+    assert judged(two + "free p1", gave(0), gave(8), HELD, HELD).ok
+
+
+def test_what_is_held_is_not_asked_of_an_empty_heap_nor_beside_others():
+    contract = Contract(gives_back=True)
+    assert judged("free_all; free NULL", HELD, HELD, contract=contract).ok
+    text = "p0 = malloc 8; foreign 16; free_all"
+    assert judged(text, gave(0), HELD, HELD, contract=contract).ok
+    text = "p0 = malloc 8; free_all"
+    assert judged(text, gave(0), HELD, contract=contract, memory_known=False).ok
+    assert judged(text, gave(0), HELD, contract=contract).rule == "reclaim"

@@ -13,7 +13,8 @@ import pytest
 
 from allocator import binding, build, region
 from fuzz import job
-from models import best_fit, observation, trace
+from models import observation, trace
+from models.exact import store as exact_store
 from models.observation import DamageKind, Outcome, Seen, Stage
 from models.trace import Kind
 
@@ -24,14 +25,15 @@ MIRRORS = {
     "damage": ("offset op name kind expected seen", observation.DAMAGE),
     "run": (
         "version op_capacity op_count switches store_size cpu_limit_ms done stage outcome signal "
-        "fault exit_status damage_count suspicious memory_known store_base arena_base arena_size "
-        "runs invariant",
+        "fault exit_status damage_count suspicious memory_known store_base maps_base "
+        "arena_base arena_size runs invariant",
         observation.HEADER,
     ),
     "config": (
         "alignment max_size arena default_store malloc_zero realloc_zero free_null realloc_null "
         "refuses_over_ptrdiff enomem free_preserves_errno usable_writable coalesces foreign "
-        "invalid_alignment detects_double_free detects_interior_free memory_known",
+        "invalid_alignment detects_double_free detects_interior_free memory_known "
+        "gives_back",
         region.CONFIG,
     ),
     "heap_block": ("address size used", region.BLOCK),
@@ -147,4 +149,4 @@ def test_the_fields_that_are_written_alone(told: dict[str, int]) -> None:
 
 
 def test_the_exact_model_and_the_region_agree_on_the_store() -> None:
-    assert best_fit.DEFAULT_STORE == region.DEFAULT_STORE
+    assert exact_store.DEFAULT_STORE == region.DEFAULT_STORE

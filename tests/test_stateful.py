@@ -1,4 +1,4 @@
-"""The state machine: clean on best_fit in lock step, and able to fail.
+"""The state machine: clean on explicit_list in lock step, and able to fail.
 
 Which rules it finds on other allocators, test_conformance.py shows.
 """
@@ -24,20 +24,20 @@ FOUND = {
     "free-null-dereferences": "null",
     "coalesce-forgets-unlink": None,
     "used-footer-forgotten": None,
-    "first-fit": "model",
+    "enters-at-the-tail": "model",
     "generous-split": "model",
 }
 
 
-def test_best_fit_in_lock_step() -> None:
-    with Bench(resolve("best_fit")) as bench:
+def test_explicit_list_in_lock_step() -> None:
+    with Bench(resolve("explicit_list")) as bench:
         run_state_machine_as_test(machine_for(bench))
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_the_machine_finds_planted_bugs(name: str) -> None:
     search = settings(max_examples=500, derandomize=True, phases=[Phase.generate])
-    with Bench(resolve(f"best_fit+bugs/{name}")) as bench:
+    with Bench(resolve(f"explicit_list+bugs/{name}")) as bench:
         with pytest.raises(RuleBroken) as broken:
             run_state_machine_as_test(machine_for(bench), settings=search)
         assert FOUND[name] in (None, broken.value.rule)
@@ -45,7 +45,7 @@ def test_the_machine_finds_planted_bugs(name: str) -> None:
 
 def test_a_layout_that_differs_is_seen_before_any_address_does() -> None:
     """The machine looks at the whole layout, not only at what the calls return."""
-    with Bench(resolve("best_fit+bugs/generous-split")) as bench:
+    with Bench(resolve("explicit_list+bugs/generous-split")) as bench:
         session = machine_for(bench)()
         session.open_heap(0)
         session.do(Op(Kind.MALLOC, 0, 72))
@@ -56,7 +56,7 @@ def test_a_layout_that_differs_is_seen_before_any_address_does() -> None:
 
 
 def test_the_machine_has_a_rule_for_each_kind_of_operation() -> None:
-    with Bench(resolve("best_fit")) as bench:
+    with Bench(resolve("explicit_list")) as bench:
         machine = machine_for(bench)
         names = {rule.function.__name__ for rule in machine().rules}
     exceptions = {Kind.MEMALIGN, Kind.POSIX_MEMALIGN, Kind.INTERIOR_FREE, Kind.THREAD}

@@ -19,7 +19,7 @@ from tests import strategies
 from tests.verdicts import verdict_of
 
 ROOT = Path(__file__).resolve().parent.parent
-BUG = "best_fit+bugs/coalesce-forgets-footer"
+BUG = "explicit_list+bugs/coalesce-forgets-footer"
 CLAIM = "bounded.tags"
 
 
@@ -92,6 +92,6 @@ def test_what_one_engine_finds_the_others_confirm(finder: str, tmp_path: Path) -
 def test_the_correct_allocator_is_not_accused_of_it(tmp_path: Path) -> None:
     path = tmp_path / "found.trace"
     path.write_text(to_text(found_by_proving(tmp_path)))
-    with Bench(resolve("best_fit"), ALL) as bench:
+    with Bench(resolve("explicit_list"), ALL) as bench:
         assert verdict_of(bench, from_text(path.read_text())).ok
-    assert run("proofs/run.py", "best_fit", "--replay", str(path)).returncode == 0
+    assert run("proofs/run.py", "explicit_list", "--replay", str(path)).returncode == 0

@@ -37,7 +37,7 @@ NUMBERS = st.one_of(
 )
 EVERY = """\
 # format: 1
-# subject: best_fit+bugs/coalesce-forgets-footer
+# subject: explicit_list+bugs/coalesce-forgets-footer
 # store: 65536
 # expect: overlap
 # a remark
@@ -72,7 +72,7 @@ def traces(draw):
         name = next(names) if kind in ALLOCATING else NO_NAME
         ops.append(Op(kind, name, *values))
         made += [name] if kind in ALLOCATING else []
-    subject = draw(st.sampled_from([None, "best_fit", "libx.so"]))
+    subject = draw(st.sampled_from([None, "explicit_list", "libx.so"]))
     expect = draw(st.sampled_from([None, "ok", "overlap"]))
     return Trace(tuple(ops), subject, draw(st.integers(0, 2**40)), expect)
 
@@ -99,7 +99,7 @@ def test_text_of_every_kind_is_stable():
     assert to_text(trace) == EVERY
     assert trace.comments == ("a remark",)
     assert (trace.subject, trace.store, trace.expect) == (
-        "best_fit+bugs/coalesce-forgets-footer",
+        "explicit_list+bugs/coalesce-forgets-footer",
         65536,
         "overlap",
     )

@@ -75,9 +75,10 @@ int block_table_open(struct block_table *table, uint32_t capacity)
     memset(table, 0, sizeof *table);
     table->capacity = capacity;
     table->blocks = calloc(capacity, sizeof *table->blocks);
+    table->large_blocks = calloc(capacity, sizeof *table->large_blocks);
     table->shadow = mmap(NULL, SHADOW + 8, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return table->blocks && table->shadow != MAP_FAILED ? 0 : -1;
+    return table->blocks && table->large_blocks && table->shadow != MAP_FAILED ? 0 : -1;
 }
 
 void block_table_reset(struct block_table *table)
@@ -92,30 +93,49 @@ void block_table_reset(struct block_table *table)
 void block_table_close(struct block_table *table)
 {
     free(table->blocks);
+    free(table->large_blocks);
     munmap(table->shadow, SHADOW + 8);
 }
 
-/* Whether the block shares a byte with a live one; `large_only` spares looking at the others. */
-static int meets(const struct block_table *table, const struct block *block, int large_only)
+/* Whether the block shares a byte with a live large one. */
+static int meets_large(const struct block_table *table, const struct block *block)
+{
+    for (uint32_t i = 0; i < table->large; i++)
+        if (share_a_byte(block, table->large_blocks[i]))
+            return 1;
+    return 0;
+}
+
+/* The same with any live one. */
+static int meets(const struct block_table *table, const struct block *block)
 {
     for (uint32_t i = 0; i < table->used; i++) {
         const struct block *other = &table->blocks[i];
-        if (other->state == BLOCK_LIVE && other != block && (!large_only || is_large(other))
-            && share_a_byte(block, other))
+        if (other->state == BLOCK_LIVE && other != block && share_a_byte(block, other))
             return 1;
     }
     return 0;
 }
 
+static void forget_large(struct block_table *table, const struct block *block)
+{
+    uint32_t i = 0;
+    while (table->large_blocks[i] != block)
+        i++;
+    table->large_blocks[i] = table->large_blocks[--table->large];
+}
+
 int block_table_add(struct block_table *table, struct block *block)
 {
     int large = is_large(block);
-    int met = large || table->large ? meets(table, block, !large) : 0;
+    int met = large ? meets(table, block) : meets_large(table, block);
     block->state = BLOCK_LIVE;
     table->live++;
     table->granted++;
-    table->large += (uint32_t)large;
-    return large ? met : met | mark_block(table, block, MARKED);
+    if (!large)
+        return met | mark_block(table, block, MARKED);
+    table->large_blocks[table->large++] = block;
+    return met;
 }
 
 void block_table_remove(struct block_table *table, struct block *block, enum block_state state)
@@ -124,7 +144,7 @@ void block_table_remove(struct block_table *table, struct block *block, enum blo
     block->freed_at = table->granted;
     table->live--;
     if (is_large(block))
-        table->large--;
+        forget_large(table, block);
     else
         mark_block(table, block, 0);
 }

@@ -23,7 +23,8 @@ struct block_table {
     uint32_t used;    /* names below this one have been touched in this run */
     uint32_t live;
     uint32_t granted; /* blocks granted in this run */
-    uint32_t large;   /* live blocks that are too large for the shadow */
+    uint32_t large;   /* live blocks that are too large for the shadow: large_blocks has them */
+    const struct block **large_blocks;
     uint8_t *shadow;  /* one byte a granule, addresses folded: not 0 if a live block covers it */
 };
 

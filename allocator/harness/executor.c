@@ -8,6 +8,7 @@
 
 #include "guard.h"
 #include "operations.h"
+#include "tripwire.h"
 
 /* ---- a run ---- */
 
@@ -55,6 +56,7 @@ static void step(void *argument)
     ex->store.seen = 0;
     operation_run(ex, op, seen);
     seen->granted = ex->store.granted;
+    tripwire_held(ex, op, seen);
     if (ex->states.counters)
         states_bump(&ex->states, op, seen, op->name == NO_NAME ? 0 : operation_requested(op),
                     ex->table.live);
@@ -225,6 +227,7 @@ static const char *prepare(struct executor *ex)
         return "the library's writable segments cannot be copied";
     ex->run->memory_known = ex->config->memory_known;
     ex->run->store_base = (uint64_t)store->base;
+    ex->run->maps_base = (uint64_t)store->maps;
     ex->run->arena_base = (uint64_t)store->arena;
     ex->run->arena_size = store->arena_size;
     return NULL;

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-enum { LAYOUT_VERSION = 1, DAMAGE_CAPACITY = 64, REGION_HEADER = 512 };
+enum { LAYOUT_VERSION = 2, DAMAGE_CAPACITY = 64, REGION_HEADER = 512 };
 
 /* Operands stand in the order of the text form: `p2 = realloc p0 128` has name 2, first 0,
  * second 128.  A block operand is the number of its name, or NIL for NULL. */
@@ -121,6 +121,7 @@ struct run {
     uint32_t suspicious;   /* the tripwire: Python should judge this run */
     uint32_t memory_known; /* SEEN_OUTSIDE is meaningful */
     uint64_t store_base;   /* lowest address that the break can have, 0 without a store */
+    uint64_t maps_base;    /* the same for mapped regions */
     uint64_t arena_base;   /* the arena handed to init, 0 if none */
     uint64_t arena_size;
     uint64_t runs;         /* runs begun in this region: with `done`, a sign of life */
@@ -151,7 +152,8 @@ struct config {
     uint8_t detects_double_free;
     uint8_t detects_interior_free;
     uint8_t memory_known; /* the subject gets all its memory from the harness */
-    uint8_t reserved[4];
+    uint8_t gives_back;
+    uint8_t reserved[3];
 };
 
 #endif

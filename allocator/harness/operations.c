@@ -333,7 +333,8 @@ static void run_write(struct executor *ex, const struct op *op, struct observati
     seen->flags |= SEEN_RETURNED;
 }
 
-/* The misuses run only where detection is promised, and a return is what the rule forbids. */
+/* The misuses run only where detection is promised, and a return is what the rule forbids.  What
+ * lies behind a block, or at its start, may be the address of a block. */
 static void run_misuse(struct executor *ex, const struct op *op, struct observation *seen)
 {
     const struct config *config = ex->config;
@@ -343,7 +344,8 @@ static void run_misuse(struct executor *ex, const struct op *op, struct observat
     int allowed = block && ex->subject->free
                   && (twice ? config->detects_double_free && block->state == BLOCK_FREED
                                   && block->freed_at == ex->table.granted
-                            : config->detects_interior_free && block->state == BLOCK_LIVE);
+                            : config->detects_interior_free && block->state == BLOCK_LIVE
+                                  && op->second && op->second < block->size);
     if (!allowed) {
         skip(seen);
         return;

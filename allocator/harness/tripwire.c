@@ -58,6 +58,13 @@ void tripwire_failure(struct executor *ex, const struct op *op,
     trip_if(ex, size <= (recovers ? ex->largest : ex->largest_on_empty));
 }
 
+void tripwire_held(struct executor *ex, const struct op *op, const struct observation *seen)
+{
+    int freeing = op->kind == OP_FREE || op->kind == OP_FREE_ALL;
+    if (ex->config->gives_back && freeing && !ex->table.live)
+        trip_if(ex, seen->granted && !ex->store.foreign_count);
+}
+
 /* Raises a doubt where nothing hints at a lack of memory. */
 static void doubt(struct executor *ex, const struct op *op, const struct observation *seen)
 {

@@ -19,6 +19,9 @@ void tripwire_grant(struct executor *ex, const struct op *op, const struct obser
 void tripwire_failure(struct executor *ex, const struct op *op,
                       const struct observation *seen, uint64_t size);
 
+/* After each operation: watches what is held once nothing is live. */
+void tripwire_held(struct executor *ex, const struct op *op, const struct observation *seen);
+
 /* After each operation: settles the doubt that the one before left; may leave one. */
 void tripwire_settle(struct executor *ex, const struct op *op, const struct observation *seen);
 

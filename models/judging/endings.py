@@ -94,14 +94,15 @@ def _blames_null(case: Case, op: Op) -> bool:
 
 
 def _judge_touch(case: Case, rule: str, told: str) -> None:
-    """The executor could not write or read a block that must be accessible."""
+    """The executor could not write or read a block that must be accessible, or ask for its size."""
     run, index = case.run, case.run.done
     if index < len(case.trace.ops):
         op, seen = case.trace.ops[index], _observation(case, index)
         block = case.heap.live.get(op.name)
         if block and answer(op, seen):
             charges = [(rule, told)]
-            if _may_hold(block, run.fault):
+            # An abort or an exit is usable_size's: the executor's own accesses end in signals.
+            if run.outcome is Outcome.SIGNAL and _may_hold(block, run.fault):
                 charges = [*place_charges(case, op, seen, block, "cannot be accessed"), *charges]
             elif seen.flags & NO_PAGES:
                 # usable_size was asked first, and looked for a header in front of the block.

@@ -1,4 +1,4 @@
-"""Rules that need many operations: reclaim and footprint, seen in cycles that repeat.
+"""What must come back: reclaim and footprint, in cycles that repeat and when nothing is live.
 
 A cycle ends with free_all; consecutive cycles are the same when they differ in names only.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from models.judging.case import REFUSED, SKIPPED, Case, answer
+from models.observation import Observation
 from models.trace import ALLOCATING, NIL, NO_NAME, Kind, Op
 
 WARM_UP = 2
@@ -37,6 +38,17 @@ def judge_repetition(case: Case) -> None:
             continue
         _judge_capacity(case, row)
         _judge_footprint(case, row)
+
+
+def judge_held(case: Case, index: int, seen: Observation) -> None:
+    """Judges what is held after the operation that freed the last live block.
+
+    What somebody else took at the program break may lie above memory that could go back.
+    """
+    blind = case.blurred or case.foreign or not case.run.memory_known
+    if case.contract.gives_back and seen.granted and not blind:
+        message = f"everything is freed, and {seen.granted} bytes of pages are still held"
+        case.charge(index, ("reclaim", message))
 
 
 def cycles_of(ops: tuple[Op, ...]) -> Iterator[Cycle]:

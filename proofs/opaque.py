@@ -1,0 +1,57 @@
+"""Functions of a subject that are not executed but taken for any function of their arguments.
+
+A keyed checksum is bit arithmetic that the solver cannot see through, and need not: what is proved
+for every function holds for this one.  It is no place for functions with side effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import z3
+
+from allocator.subject import Subject
+from proofs.engine import Engine, Hook, Outcome
+from proofs.path import Path
+
+# allocator -> name of the function -> bits of its result
+OPAQUE: dict[str, dict[str, int]] = {"best_fit": {"checksum_of": 64}}
+# allocator -> functions whose results are taken one by one: they choose a list
+CHOOSING: dict[str, tuple[str, ...]] = {"tlsf": ("class_of",)}
+# allocator -> what it is compiled with, so that its tables are small enough to walk
+SMALLER: dict[str, tuple[str, ...]] = {"tlsf": ("-DTLSF_SECOND_BITS=1",)}
+
+
+def hooks_of(subject: Subject) -> dict[str, Hook]:
+    """A hook for each of the subject's opaque functions."""
+    table = dict(_table(subject, OPAQUE))
+    return {name: _any_function(name, width) for name, width in table.items()}
+
+
+def concrete_of(subject: Subject) -> frozenset[str]:
+    """The functions whose results are taken one by one."""
+    return frozenset(_table(subject, CHOOSING))
+
+
+def flags_of(subject: Subject) -> tuple[str, ...]:
+    """Extra flags that its sources are compiled with, here and nowhere else."""
+    return tuple(_table(subject, SMALLER))
+
+
+def told_of(subject: Subject) -> tuple[str, ...]:
+    """The same in words, for a report's assumptions."""
+    flags = flags_of(subject)
+    opaque = [f"{name} is any function of its arguments" for name in _table(subject, OPAQUE)]
+    return (*opaque, *([f"built with {' '.join(flags)}"] if flags else []))
+
+
+def _table(subject: Subject, tables: dict):
+    return tables.get(subject.name.partition("+")[0], ()) if subject.bundled else ()
+
+
+def _any_function(name: str, width: int) -> Hook:
+    def hook(_engine: Engine, path: Path, terms: Sequence[z3.BitVecRef]) -> list[Outcome]:
+        sorts = [term.sort() for term in terms]
+        return [(path, z3.Function(name, *sorts, z3.BitVecSort(width))(*terms))]
+
+    return hook

@@ -1,0 +1,238 @@
+"""What is claimed of any allocator, in its contract's words: level 0, without an annotation.
+
+`first.*` speaks of the first request, for every size and with memory in plenty: no wrap grants too
+little.  `bounded.*` speaks of every program of up to k operations, with little memory.  What an
+operation owes is programs.py's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from allocator.subject import Subject
+from models.rules import RULES, WHITE_BOX
+from proofs import invariants as heap
+from proofs import opaque, row_walk
+from proofs import programs as says
+from proofs.claims import Claim, Ledger
+from proofs.engine import Engine
+from proofs.host import ABORTS, Host
+from proofs.ir import Module
+from proofs.programs import Exploration, Menu, broken
+from proofs.solver import BRISK, PATIENT
+from proofs.study import Study
+
+STUDIES = ("first", "bounded")
+PLENTY = 2**44
+LITTLE = 2**14
+LITTLE_OF = {"mmap_heap": 2**18, "buddy": 2**16, "bump": 2**18}
+# Where nothing but patience is missing, and a great deal of it.
+EFFORT_OF = {"tlsf": 30_000}
+# Where every size class is a path of its own, programs are made of small requests.
+MOST_OF = {"tlsf": 2**8 - 1, "buddy": 2**8 - 1}
+EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
+_FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(64))
+
+# family -> (rule, what is claimed, conclusions)
+_CLAIMED = {
+    "no_undefined": ("crash", "no undefined behaviour, every access aligned", ()),
+    "abort": ("abort", "no valid program ends in abort or exit", (ABORTS,)),
+    "bounds": ("bounds", "no access, and no block, outside granted memory", (says.OUTSIDE,)),
+    "alignment": ("alignment", "every block is aligned as promised", (says.MISALIGNED,)),
+    "refusal": ("refusal", "no request over PTRDIFF_MAX is granted", (says.TOO_LARGE,)),
+    "product": ("refusal", "calloc grants exact products only, and the whole of them",
+                (says.OVERFLOWED, says.OUTSIDE)),
+    "overlap": ("overlap", "no two live blocks share a byte", (says.OVERLAP,)),
+    "content": ("content", "nothing is written into a live block", (says.WRITTEN,)),
+    "prefix": ("prefix", "a resized block keeps its first min(old, new) bytes",
+               (says.PREFIX_LOST,)),
+    "zeroed": ("zeroed", "cleared memory reads zero", (says.NOT_ZERO,)),
+    "zero_size": ("zero_size", "a request of 0 bytes is answered as promised", (says.NO_BLOCK,)),
+    "usable": ("usable", "usable_size is at least the request", (says.TOO_SMALL,)),
+    "survival": ("survival", "a failed request leaves live blocks alone", (says.CHANGED,)),
+    "errno": ("errno", "ENOMEM on failure, free keeps errno, where promised", ()),
+}  # fmt: skip
+_FIRST = ("no_undefined", "abort", "bounds", "alignment", "refusal", "usable", "errno", "product")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far a study looks: its menus, the bytes that its host grants, its patience."""
+
+    menus: tuple[Menu, ...]
+    limit: int
+    effort: int = PATIENT
+
+
+def first(subject: Subject, quick: bool) -> Bound:
+    """One request of any size; quick tries fewer alignments."""
+    return Bound(
+        (Menu(("malloc", "product", "aligned_alloc"), 1, _FEW if quick else _MANY),),
+        PLENTY,
+        _effort(subject, quick),
+    )
+
+
+def few(subject: Subject, quick: bool) -> Bound:
+    """Short programs."""
+    menus = [Menu(EVERY_VERB, 1 if quick else 2, _FEW)]
+    if quick:
+        menus.append(Menu(("malloc", "free", "realloc"), 2))
+    elif subject.contract.foreign:
+        menus.insert(0, Menu(("malloc", "free"), 2, foreign=True))
+    if is_walked(subject) and not quick:
+        menus.append(Menu(("malloc", "free", "realloc"), 3))
+    most, effort = _by_name(subject, MOST_OF, 0), _effort(subject, quick)
+    return Bound(tuple(replace(menu, most=most) for menu in menus), _limit(subject), effort)
+
+
+def _effort(subject: Subject, quick: bool) -> int:
+    return _by_name(subject, EFFORT_OF, BRISK) if quick else PATIENT
+
+
+def _by_name(subject: Subject, table: dict[str, int], otherwise: int) -> int:
+    return table.get(subject.name.partition("+")[0], otherwise) if subject.bundled else otherwise
+
+
+def _limit(subject: Subject) -> int:
+    return _by_name(subject, LITTLE_OF, LITTLE)
+
+
+# Where a planted bug shows: for each family the menus to try, cheap ones first.
+_ONE, _TWO = Menu(("malloc",), 1), Menu(("malloc",), 2)
+_ALIGNED, _FREED = Menu(("aligned_alloc",), 1, _FEW), Menu(("malloc", "free"), 2)
+_RESIZED = Menu(("malloc", "realloc"), 2)
+_HUNTS = {
+    "alignment": (_ONE, _ALIGNED, _TWO),
+    "overlap": (_TWO, Menu(("malloc", "free"), 3)),
+    "content": (_TWO, _FREED, _RESIZED),
+    "prefix": (_RESIZED,),
+    "zeroed": (
+        Menu(("calloc",), 1),
+        Menu(("aligned_alloc", "calloc"), 2, (64,)),
+        Menu(("malloc", "free", "calloc"), 3),
+    ),
+    "survival": (_RESIZED,),
+    "product": (Menu(("product",), 1),),
+}
+_LEFT_BELOW = Menu(("aligned_alloc", "free"), 2, (64,))
+_ANYWHERE = (_ONE, _ALIGNED, _FREED, _LEFT_BELOW, _RESIZED, Menu(("malloc", "free"), 3))
+
+
+def hunts(name: str, claim: Claim, subject: Subject, module: Module) -> list[Study]:
+    """Studies of one menu each, for a planted bug; none for studies that are not ours."""
+    if name not in STUDIES:
+        return []
+    limit = PLENTY if name == "first" else _limit(subject)
+    menus = _HUNTS.get(claim.family, _ANYWHERE)
+    depth = 1 if name == "first" else 3
+    most = _by_name(subject, MOST_OF, 0) if name == "bounded" else 0
+    bounds = [
+        Bound((replace(menu, most=most),), limit, BRISK // 4)
+        for menu in menus
+        if menu.depth <= depth
+    ]
+    return [study(name, subject, module, bound) for bound in bounds]
+
+
+def white_box_rules(module: Module) -> frozenset[str]:
+    """The rules that the subject's own validity predicate can name."""
+    white = {name for name, rule in RULES.items() if rule.layer == WHITE_BOX}
+    return frozenset(
+        variable.text for variable in module.globals.values() if variable.text in white
+    )
+
+
+def studies(subject: Subject, module: Module, quick: bool = False) -> tuple[Study, ...]:
+    """The studies of one subject."""
+    return (
+        study("first", subject, module, first(subject, quick)),
+        study("bounded", subject, module, few(subject, quick)),
+    )
+
+
+def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
+    """One exploration for all claims that the subject's contract and functions call for."""
+    claims = tuple(_claims(name, subject, module, bound))
+    depth = max(menu.depth for menu in bound.menus)
+    assumptions = (
+        f"at most {bound.limit} bytes are granted below the break, and as many mapped",
+        "frees and resizes are valid",
+        *opaque.told_of(subject),
+        *(menu.told() for menu in bound.menus),
+    )
+
+    # What it says of one block in plenty of memory is nobody's claim, and its walk is long.
+    has = subject.has - {"check"} if name == "first" else subject.has
+
+    def run(module: Module, ledger: Ledger) -> Engine:
+        covered: set[tuple[str, str]] = set()
+        for menu in bound.menus:
+            host = Host(bound.limit)
+            hooks = {**host.hooks(), **opaque.hooks_of(subject)}
+            engine = Engine(module, ledger.reasoning, host.guard, hooks, covered=covered)
+            engine.concrete = opaque.concrete_of(subject)
+            exploration = Exploration(engine, ledger, menu, host, subject.contract, has)
+            exploration.rules = white_box_rules(module)
+            if is_walked(subject) and name == "bounded":
+                exploration.look = row_walk.Walker(engine, ledger).look
+            exploration.run()
+            if ledger.refuted:
+                break
+        return engine
+
+    store = bound.limit if bound.limit < PLENTY else 0
+    return Study(
+        name, claims, assumptions, (), run, {"ops": depth}, store=store, effort=bound.effort
+    )
+
+
+def _claims(name: str, subject: Subject, module: Module, bound: Bound) -> Iterator[Claim]:
+    contract, has = subject.contract, subject.has
+    verbs = {verb for menu in bound.menus for verb in menu.verbs} & has
+    premises = {
+        "product": name == "first" and "calloc" in has,
+        "refusal": contract.refuses_over_ptrdiff,
+        "overlap": bound.menus[-1].depth > 1,
+        "content": bound.menus[-1].depth > 1,
+        "prefix": "realloc" in verbs and any(menu.depth > 1 for menu in bound.menus),
+        "survival": "realloc" in verbs,
+        "zeroed": "calloc" in verbs,
+        "zero_size": contract.malloc_zero != "any",
+        "usable": "usable_size" in has,
+        "errno": contract.enomem or contract.free_preserves_errno,
+    }
+    for family, (rule, told, conclusions) in _CLAIMED.items():
+        if (name != "first" or family in _FIRST) and premises.get(family, True):
+            yield Claim(f"{name}.{family}", rule, told, conclusions)
+    if name == "first":
+        return
+    if is_walked(subject):
+        yield from _walked_claims(name)
+    elif "check" in has:
+        for rule in sorted(white_box_rules(module)):
+            told = f"the validity predicate finds nothing against {rule}"
+            yield Claim(f"{name}.{rule}", rule, told, (broken(rule),))
+
+
+def _walked_claims(name: str) -> Iterator[Claim]:
+    """What invariants.py says, in place of the allocator's own word."""
+    for rule, told, conclusions in (
+        ("tiling", "the blocks tile the heap", heap.TILING),
+        ("tags", "headers, footers and fences agree", heap.TAGS),
+        ("adjacent_free", "no two neighbours are free", heap.ADJACENT),
+        ("free_list", "the free list is the set of free blocks", heap.FREE_LIST),
+        ("reclaim", "there is no used block that nobody holds", (row_walk.NOBODYS,)),
+    ):
+        yield Claim(f"{name}.{rule}", rule, told, conclusions)
+
+
+def is_walked(subject: Subject) -> bool:
+    """Whether Python walks its heap: explicit_list, planted bugs and orders of the list too."""
+    return subject.bundled and subject.name.startswith("explicit_list")
+
+
+def probe_of(subject: Subject) -> str:
+    """C to be compiled with it, for the walk's sake."""
+    return row_walk.PROBE if is_walked(subject) else ""

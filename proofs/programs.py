@@ -1,0 +1,384 @@
+"""Every program of a few operations from the empty heap, on any allocator, with symbolic sizes.
+
+The allocator is met through its adapter alone, and its promises are its contract's; what each
+operation owes is filed under the claims of program_claims.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import z3
+
+from models.contract import Contract
+from proofs.claims import Ledger
+from proofs.engine import Engine
+from proofs.host import ABORTS, ARENA, ENOMEM, Host, errno_of, inside
+from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
+from proofs.memory import Memory, Scribble, Write
+from proofs.path import Path, PathAsker
+from proofs.scenery import PTRDIFF_MAX, Block, Scene, Step, concluded, lasting_writes, told
+from proofs.terms import WORD, number, simplify, value_range
+
+OUTSIDE = "a block lies outside granted memory"
+MISALIGNED = "a block is misaligned"
+OVERLAP = "two live blocks overlap"
+WRITTEN = "a live block is written to"
+PREFIX_LOST = "a resized block has lost a byte"
+NOT_ZERO = "a cleared block holds a byte that is not zero"
+TOO_SMALL = "usable_size is below the request"
+CHANGED = "a failed request writes to a live block"
+NO_ENOMEM = "errno is not ENOMEM after a failure"
+FREE_SETS_ERRNO = "free changes errno"
+NO_BLOCK = "a request of 0 bytes is not answered as promised"
+OVERFLOWED = "an overflowing product is granted"
+INIT = "the heap does not start"
+TOO_LARGE = "a request over PTRDIFF_MAX is granted"
+GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
+
+
+@dataclass(frozen=True)
+class Menu:
+    """What a program may be made of: verbs, the alignments tried, how many operations.
+
+    most  the largest request, a power of two less 1; 0 for any size
+    """
+
+    verbs: tuple[str, ...]
+    depth: int
+    alignments: tuple[int, ...] = ()
+    foreign: bool = False
+    most: int = 0
+
+    def told(self) -> str:
+        """The menu in words, for a report's assumptions."""
+        extra = (
+            f"; others may take {GAPS[0]} or {GAPS[1]} bytes before each" if self.foreign else ""
+        )
+        extra += f"; of up to {self.most} bytes" if self.most else ""
+        aligned = f" (to {', '.join(map(str, self.alignments))})" if self.alignments else ""
+        return f"{', '.join(self.verbs)}{aligned}: up to {self.depth} operations{extra}"
+
+
+@dataclass
+class Exploration:
+    """All programs of a menu, level by level, on a subject with this contract.
+
+    has     the subject's functions, as the catalogue tells them
+    rules   the white-box rules that its validity predicate can name
+    look    what to do instead of asking that predicate: gives the path's possible heaps
+    """
+
+    engine: Engine
+    ledger: Ledger
+    menu: Menu
+    host: Host
+    contract: Contract
+    has: frozenset[str]
+    rules: frozenset[str] = frozenset()
+    look: Callable[[Path], Iterable[Path]] | None = None
+    levels: list[int] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Explores to the menu's depth; stops behind the first heap that refutes something."""
+        states = list(self._opened())
+        for level in range(1, self.menu.depth + 1):
+            following: list[Path] = []
+            for index, state in enumerate(states):
+                self.ledger.progress(f"operation {level}: heap {index + 1} of {len(states)}")
+                following += self._operations(state)
+                if self.ledger.refuted:
+                    return
+            self.levels.append(len(following))
+            states = following
+
+    def _opened(self) -> Iterator[Path]:
+        arena = self.contract.arena
+        path = self.host.started(self.engine, self.engine.reasoning, Scene, arena)
+        self.ledger.premise(path)
+        if "allocheck_init" not in self.engine.module.functions:
+            yield path
+            return
+
+        arguments = [number(ARENA if arena else 0), number(arena)]
+        for opened, result in self.engine.call(path, "allocheck_init", arguments):
+            for failed, side in self._split(opened, negate(equal(result, 0))):
+                self._settle_ended()
+                refused = side.scene.pages.requests.refused
+                if not failed and self.ledger.settle(side):
+                    yield side
+                elif failed and not refused:
+                    side.owe("bounds", INIT, False)
+                    self.ledger.settle(side)
+
+    def _operations(self, state: Path) -> Iterator[Path]:
+        for verb in self.menu.verbs:
+            if {"product": "calloc"}.get(verb, verb) not in self.has:
+                continue
+            for begun in self._with_gaps(state.fork()):
+                yield from getattr(self, f"_{verb}")(begun)
+
+    def _with_gaps(self, state: Path) -> Iterator[Path]:
+        """The state as it is, and with others' memory behind the break."""
+        if self.menu.foreign:
+            for gap in GAPS:
+                moved = state.fork()
+                pages = moved.scene.pages
+                story = (*moved.scene.story, Step("foreign", (number(gap),)))
+                pages = replace(pages, top=simplify(pages.top + gap))
+                moved.scene = replace(moved.scene, pages=pages, story=story)
+                yield moved
+        yield state
+
+    # ---- the operations ----
+
+    def _malloc(self, state: Path) -> Iterator[Path]:
+        for path, size in self._sizes(state):
+            yield from self._request(path, "malloc", (size,), size)
+
+    def _product(self, state: Path) -> Iterator[Path]:
+        """calloc of any two numbers: a block only where their product is exact."""
+        made = _next_number(state)
+        count, size = z3.BitVecs("count size", WORD)
+        told(state, Step("calloc", (count, size), made=made))
+        for outcome, result in self._called(state, "allocheck_calloc", (count, size)):
+            for failed, side in self._split(outcome, equal(result, 0)):
+                concluded(side)
+                if not failed:
+                    whole = simplify(count * size)
+                    within = [inside(result, whole, *piece) for piece in side.scene.pages.all]
+                    side.owe("product", OVERFLOWED, z3.BVMulNoOverflow(count, size, False))
+                    side.owe("product", OUTSIDE, some(equal(whole, 0), *within))
+                self.ledger.settle(side)
+                yield side
+
+    def _calloc(self, state: Path) -> Iterator[Path]:
+        """count * 1: that the product is exact is the business of the first request's claims."""
+        for path, count in self._sizes(state):
+            yield from self._request(path, "calloc", (count, number(1)), count)
+
+    def _aligned_alloc(self, state: Path) -> Iterator[Path]:
+        for alignment in self.menu.alignments:
+            for path, size in self._sizes(state.fork()):
+                yield from self._request(
+                    path, "aligned_alloc", (number(alignment), size), size, alignment
+                )
+
+    def _realloc(self, state: Path) -> Iterator[Path]:
+        for block in state.scene.live:
+            for path, size in self._sizes(state.fork()):
+                unique = self.contract.realloc_zero == "unique"
+                if unique or self.engine.reasoning.assume(path, negate(equal(size, 0))):
+                    yield from self._resize(path, block, size)
+
+    def _free(self, state: Path) -> Iterator[Path]:
+        for block in state.scene.live:
+            path = told(state.fork(), Step("free", (), block=block.number))
+            path.scene = replace(path.scene, live=_without(path.scene.live, block))
+            before = errno_of(self.engine, path)
+            for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
+                concluded(outcome)
+                if self.contract.free_preserves_errno:
+                    kept = equal(errno_of(self.engine, outcome), before)
+                    outcome.owe("errno", FREE_SETS_ERRNO, kept)
+                self._owe_untouched(outcome, outcome.scene.live)
+                yield from self._after(outcome)
+
+    def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
+        """Any size, split in two: those that could be served have a form that shows it."""
+        name = f"size.{len(state.scene.story)}"
+        bits = (self.menu.most or self.host.limit).bit_length()
+        yield state.fork(), simplify(z3.ZeroExt(WORD - bits, z3.BitVec(name, bits)))
+        if self.menu.most:
+            return
+        wide = z3.BitVec(f"{name}.wide", WORD)
+        if self.engine.reasoning.assume(state, z3.UGE(wide, 1 << bits)):
+            yield state, wide
+
+    # ---- before and after a call ----
+
+    def _called(self, path: Path, name: str, arguments) -> list:
+        outcomes = self.engine.call(path, name, list(arguments))
+        self._settle_ended()
+        for outcome, _ in outcomes:
+            outcome.owe("abort", ABORTS, True)
+        return outcomes
+
+    def _settle_ended(self) -> None:
+        for ended in self.engine.ended:
+            concluded(ended)
+            self.ledger.settle(ended)
+        self.engine.ended.clear()
+
+    def _request(self, path, verb, operands, size, alignment=None) -> Iterator[Path]:
+        made = _next_number(path)
+        told(path, Step(verb, operands, made=made))
+        for outcome, result in self._called(path, f"allocheck_{verb}", operands):
+            for failed, side in self._split(outcome, equal(result, 0)):
+                concluded(side)
+                if failed:
+                    yield from self._failed(side, size)
+                    continue
+                if verb == "calloc":
+                    self._settle_zero(side, result, size)
+                self._owe_untouched(side, side.scene.live)
+                yield from self._granted(side, Block(made, result, size), alignment)
+
+    def _resize(self, path: Path, block: Block, size) -> Iterator[Path]:
+        made = _next_number(path)
+        told(path, Step("realloc", (size,), block=block.number, made=made))
+        others, before = _without(path.scene.live, block), path.memory
+        for outcome, result in self._called(path, "allocheck_realloc", [block.payload, size]):
+            for failed, side in self._split(outcome, equal(result, 0)):
+                concluded(side)
+                if failed:
+                    yield from self._failed(side, size)
+                    continue
+                self._settle_kept(side, block, before, result, size)
+                self._owe_untouched(side, others)
+                side.scene = replace(side.scene, live=others)
+                yield from self._granted(side, Block(made, result, size), None)
+
+    def _granted(self, path: Path, block: Block, alignment) -> Iterator[Path]:
+        """What a granted block owes; once that is settled its client writes what it likes."""
+        payload, size = block.payload, block.size
+        path.owe("alignment", MISALIGNED, self._aligned(payload, size, alignment))
+        if self.contract.malloc_zero == "null":
+            path.owe("zero_size", NO_BLOCK, negate(equal(size, 0)))
+        if self.contract.refuses_over_ptrdiff:
+            path.owe("refusal", TOO_LARGE, at_most(size, PTRDIFF_MAX))
+        within = some(*(inside(payload, size, *piece) for piece in path.scene.pages.all))
+        path.owe("bounds", OUTSIDE, some(equal(size, 0), within))
+        for other in path.scene.live:
+            apart = _apart(payload, self._extent(size), other.payload, self._extent(other.size))
+            path.owe("overlap", OVERLAP, apart)
+        path.scene = replace(path.scene, live=(*path.scene.live, block))
+        for measured in self._measured(path, block):
+            for sound in self._after(measured):
+                written = Scribble(payload, size, len(sound.scene.story))
+                sound.memory = sound.memory.after(written)
+                yield sound
+
+    def _measured(self, path: Path, block: Block) -> Iterator[Path]:
+        """Asks usable_size, where there is one."""
+        if "usable_size" not in self.has:
+            yield path
+            return
+        for outcome, usable in self._called(path, "allocheck_usable_size", [block.payload]):
+            outcome.owe("usable", TOO_SMALL, at_most(block.size, usable))
+            yield outcome
+
+    def _aligned(self, payload, size, alignment) -> Truth:
+        if alignment or self.contract.alignment:
+            return is_aligned(payload, max(alignment or 1, self.contract.alignment))
+        cases = [some(less(size, least), is_aligned(payload, least)) for least in (2, 4, 8, 16)]
+        return every(*cases)
+
+    def _extent(self, size):
+        """A block of 0 bytes may be a block of its own."""
+        if value_range(size)[0] or self.contract.malloc_zero != "unique":
+            return size
+        return z3.If(size == 0, number(1), size)
+
+    def _failed(self, path: Path, size) -> Iterator[Path]:
+        """Where nothing was written, all that can follow is explored from the state before."""
+        nothing = equal(size, 0)
+        if self.contract.enomem:
+            said = equal(errno_of(self.engine, path), ENOMEM)
+            path.owe("errno", NO_ENOMEM, some(nothing, said))
+        if self.contract.malloc_zero == "unique" and not path.scene.pages.requests.refused:
+            path.owe("zero_size", NO_BLOCK, negate(nothing))
+        wrote = lasting_writes(path)
+        for write in wrote:
+            for block in path.scene.live:
+                path.owe("survival", CHANGED, _writes_apart(write, block))
+        path.owe("survival", CHANGED, True)
+        if wrote or path.scene.pages.requests.granted:
+            yield from self._after(path)
+        else:
+            self.ledger.settle(path)
+
+    def _after(self, path: Path) -> Iterator[Path]:
+        """Looks at the heap; hands on the states in which everything owed holds."""
+        for side in (self.look or self._ask)(path):
+            if self.ledger.settle(side):
+                yield side
+
+    def _ask(self, path: Path) -> Iterator[Path]:
+        """Asks the allocator's own validity predicate, where there is one."""
+        if "check" not in self.has:
+            yield path
+            return
+        for outcome, answer in self._called(path, "allocheck_check", []):
+            for valid, side in self._split(outcome, equal(answer, 0)):
+                named = None if valid else self._names(answer)
+                for rule in self.rules:
+                    side.owe(rule, broken(rule), valid or named not in (rule, None))
+                yield side
+
+    def _names(self, answer) -> str | None:
+        """The conjunct that the predicate names; None when it is none that is declared."""
+        name = self.engine.name_at(answer)
+        variable = self.engine.module.globals.get(name) if name else None
+        return variable.text if variable and variable.text in self.rules else None
+
+    def _owe_untouched(self, path: Path, blocks) -> None:
+        for write in lasting_writes(path):
+            for block in blocks:
+                path.owe("content", WRITTEN, _writes_apart(write, block))
+
+    def _settle_zero(self, path: Path, payload, size) -> None:
+        """Any one byte of the block reads zero, so all do."""
+        probe, index = path.fork(), self._any_index()
+        if self.engine.reasoning.assume(probe, less(index, size)):
+            byte = self.engine.load(probe, simplify(payload + index), 1)
+            self._settle_alone(probe, "zeroed", NOT_ZERO, equal(byte, 0))
+
+    def _settle_kept(self, path: Path, block: Block, before: Memory, moved, size) -> None:
+        """Any one byte of the old block below min(old, new) is where it belongs."""
+        probe, index = path.fork(), self._any_index()
+        within = every(less(index, size), less(index, block.size))
+        if self.engine.reasoning.assume(probe, within):
+            asker = PathAsker(self.engine.reasoning, probe)
+            old = before.load(simplify(block.payload + index), 1, asker)
+            new = self.engine.load(probe, simplify(moved + index), 1)
+            self._settle_alone(probe, "prefix", PREFIX_LOST, equal(old, new))
+
+    def _settle_alone(self, probe: Path, family: str, what: str, truth) -> None:
+        """Settles one obligation on a path of its own; the operation's other debts stay."""
+        probe.owed = ()
+        probe.owe(family, what, truth)
+        self.ledger.settle(probe)
+
+    def _any_index(self) -> z3.BitVecRef:
+        width = self.host.limit.bit_length()
+        return z3.ZeroExt(WORD - width, self.engine.reasoning.fresh("index", width))
+
+    def _split(self, path: Path, truth):
+        return self.engine.reasoning.split(path, truth)
+
+
+def broken(rule: str) -> str:
+    """What a claim says of the validity predicate's answer."""
+    return f"the allocator's validity predicate says {rule}"
+
+
+def _next_number(path: Path) -> int:
+    return sum(step.made is not None for step in path.scene.story)
+
+
+def _without(live: tuple[Block, ...], block: Block) -> tuple[Block, ...]:
+    return tuple(other for other in live if other.number != block.number)
+
+
+def _apart(first, length, second, width):
+    return some(at_most(simplify(first + length), second), at_most(simplify(second + width), first))
+
+
+def _writes_apart(write: Write, block: Block):
+    return some(
+        equal(block.size, 0),
+        _apart(simplify(write.address), write.length, simplify(block.payload), block.size),
+        equal(write.length, 0),
+    )

@@ -1,0 +1,104 @@
+"""A whole subject as one LLVM module: its adapter and its sources, compiled and linked.
+
+It takes any subject that has C; what is proved of it is said elsewhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from allocator import artifacts, build
+from allocator.subject import Subject
+from proofs.ir import Module
+from proofs.opaque import flags_of
+from proofs.read_ir import UnsupportedIr, read_ir
+
+SANITIZED = (
+    "pointer-overflow,shift,signed-integer-overflow,bounds,integer-divide-by-zero,"
+    "unreachable,return"
+)
+# Raw: what the programmer wrote, with undefined behaviour turned into branches to a trap.
+# Optimised: what the compiler made of it, as a check of the translation.
+FLAGS = {
+    "raw": (
+        *("-O1", "-Xclang", "-disable-llvm-passes"),
+        *(f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
+    ),
+    "optimised": ("-O2", "-fno-sanitize=all", "-fno-vectorize", "-fno-slp-vectorize"),
+}
+COMMON = (
+    *("-g0", "-fno-strict-aliasing", "-DNDEBUG"),
+    "-Werror=implicit-function-declaration",
+)
+# Like build.SUBJECT_FLAGS: an allocator's own malloc is not the library's, and one thread runs.
+_AS_EXECUTED = tuple(
+    flag for flag in build.SUBJECT_FLAGS if flag.startswith(("-fno-builtin-", "-D"))
+)
+
+
+class NoSource(Exception):
+    """A subject without C to look at: one line that says so."""
+
+
+def module_of(
+    subject: Subject, kind: str = "raw", probe: str = "", wrapper: Path | None = None
+) -> Module:
+    """The linked module, the C of `probe` in it, and between it and the world the `wrapper`.
+
+    A wrapper defines some of the adapter's functions; it finds the adapter's own, in which it is
+    to plant a bug, with "sound_" in the place of "allocheck_".
+
+    Raises NoSource, SubjectError for C that does not compile, UnsupportedIr.
+    """
+    if not subject.sources or subject.adapter is None:
+        raise NoSource(f"{subject.name}: the proofs read C sources: give a .c or .toml, not a .so")
+    units = [subject.adapter, *subject.sources]
+    if (build.MEMLIB / "memlib.h") in _headers_read(units):
+        units.append(build.HARNESS / "memlib.c")
+    if probe:
+        units.append(artifacts.written("probe", ".c", probe))
+    renamed = _renamed(wrapper) if wrapper else ()
+    files = [_compiled(unit, subject, kind, renamed) for unit in units]
+    if wrapper:
+        files.append(build.compile_ir(build.Unit(wrapper, (*COMMON, *FLAGS[kind]), wrapper.parent)))
+    return _linked(tuple(map(str, files)))
+
+
+def _renamed(wrapper: Path) -> tuple[str, ...]:
+    """Flags that give the adapter's functions, where the wrapper has its own, their other name."""
+    names = re.findall(r"\ballocheck_(\w+)\(", wrapper.read_text(encoding="utf-8"))
+    return tuple(f"-Dallocheck_{name}=sound_{name}" for name in sorted(set(names)))
+
+
+def _compiled(source: Path, subject: Subject, kind: str, renamed: Sequence[str]) -> Path:
+    """The IR of one source, from the store if nothing it read has changed."""
+    folder = subject.folder or source.parent
+    own = [flag for flag in subject.flags if not flag.startswith(build.LINK_PREFIXES)]
+    include = [f"-I{path}" for path in subject.include]
+    paths = [f"-iquote{folder}", *include, f"-idirafter{build.MEMLIB}"]
+    flags = (*COMMON, *FLAGS[kind], *_AS_EXECUTED, *own, *flags_of(subject), *paths)
+    if source == subject.adapter:
+        flags = (*flags, *renamed, "-w")
+    return build.compile_ir(build.Unit(source, flags, folder))
+
+
+def _headers_read(units: Sequence[Path]) -> set[Path]:
+    """The malloc lab's header, where a source includes it by name."""
+    told = any('"memlib.h"' in unit.read_text(errors="replace") for unit in units)
+    return {build.MEMLIB / "memlib.h"} if told else set()
+
+
+@functools.lru_cache(maxsize=64)
+def _linked(files: tuple[str, ...]) -> Module:
+    try:
+        whole, *others = (llvm.parse_assembly(Path(name).read_text()) for name in files)
+        for other in others:
+            whole.link_in(other)
+    except RuntimeError as error:
+        raise UnsupportedIr(f"the sources do not link: {str(error).splitlines()[0]}") from None
+    return read_ir(str(whole))

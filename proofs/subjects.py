@@ -1,0 +1,123 @@
+"""From what a user typed to what is proved: the subject, its module, its studies, its canaries.
+
+It finds, compiles and plants bugs; it explores nothing.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from allocator import bugs, catalogue
+from allocator.subject import Subject, SubjectError
+from proofs import alignment_claims, program_claims, size_claims
+from proofs.claims import Claim
+from proofs.ir import Module
+from proofs.read_ir import UnsupportedIr
+from proofs.study import Study
+from proofs.subject_ir import NoSource, module_of
+
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE.parent / "allocator"
+CANARIES = HERE / "canaries"
+CACHE = HERE.parent / ".cache" / "proofs"
+REFERENCE = "explicit_list"  # lends its canaries to allocators that have no planted bugs
+
+
+class NoSubject(Exception):
+    """A subject that cannot be proved here: one line that says why."""
+
+
+@cache
+def subject_of(spec: str, prefix: str | None = None) -> Subject:
+    """The subject that `spec` means; raises NoSubject."""
+    try:
+        subject = catalogue.resolve(spec, prefix=prefix)
+    except SubjectError as error:
+        raise NoSubject(str(error)) from None
+    if not subject.sources:
+        raise NoSubject(f"{spec}: the proofs read C: give a .c, a .toml with sources, or a name")
+    return subject
+
+
+def compiled(subject: Subject, kind: str = "raw", wrapper: Path | None = None) -> Module:
+    """Its module, in a wrapper with a bug where one is given.
+
+    Raises NoSubject when the C does not compile or cannot be read.
+    """
+    try:
+        return module_of(subject, kind, program_claims.probe_of(subject), wrapper)
+    except (SubjectError, NoSource, UnsupportedIr) as error:
+        raise NoSubject(str(error)) from None
+
+
+def studies_of(
+    subject: Subject, module: Module, quick: bool = False, kind: str = "raw"
+) -> tuple[Study, ...]:
+    """All studies in the order they run, cheap ones first.
+
+    The optimiser dissolves the functions that the size studies call; what calls the adapter alone
+    can be made of the optimised code too, but for undefined behaviour, which nobody can see there.
+    """
+    standing = program_claims.studies(subject, module, quick)
+    if kind == "optimised":
+        return tuple(study.without("no_undefined") for study in standing)
+    arithmetic = (*size_claims.STUDIES, *alignment_claims.STUDIES)
+    return (*(arithmetic if program_claims.is_walked(subject) else ()), *standing)
+
+
+def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path | None]]:
+    """Subjects with a bug that the claim must be refuted on, likely ones first, some in a wrapper.
+
+    canaries/NAME/CLAIM.toml where that is, else the one that canaries/NAME.toml names, else the
+    subject itself in the wrapper that breaks the claim of any subject, else the bugs planted under
+    the claim's rule.  A subject that is not ours borrows those from the reference.
+    """
+    name = subject.name.partition("+")[0] if subject.bundled else REFERENCE
+    own = HERE / "canaries" / name / f"{claim.name}.toml"
+    chosen = _table(name).get(claim.name)
+    if own.is_file():
+        yield _planted(name, own), None
+    elif chosen:
+        yield subject_of(chosen), None
+    elif wrapper := _wrapper(subject, claim):
+        yield subject, wrapper
+    else:
+        for bug in catalogue.planted_bugs(name):
+            if bug.rule == claim.rule:
+                yield subject_of(bug.subject), None
+
+
+def _wrapper(subject: Subject, claim: Claim) -> Path | None:
+    """C that breaks the claim whatever it stands in front of."""
+    if claim.name.partition(".")[0] not in program_claims.STUDIES:
+        return None
+    what = claim.family
+    if what == "zero_size":
+        what += f"_{subject.contract.malloc_zero}"
+    path = HERE / "canaries" / "any" / f"{what}.c"
+    return path if path.is_file() else None
+
+
+def inputs_of(subject: Subject) -> tuple[Path, ...]:
+    """Files and folders that its canaries are made of."""
+    name = subject.name.partition("+")[0] if subject.bundled else REFERENCE
+    own = (CANARIES / f"{name}.toml", CANARIES / name, CANARIES / "any", CANARIES / "wrapped.h")
+    return tuple(path for path in (*own, SOURCES / name, SOURCES / "parts") if path.exists())
+
+
+@cache
+def _table(name: str) -> dict[str, str]:
+    """Claims and the subject that each must be refuted on."""
+    path = HERE / "canaries" / f"{name}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+@cache
+def _planted(name: str, path: Path) -> Subject:
+    """The allocator with a bug of the proofs' own."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    bug = bugs.PlantedBug(path.stem, deep=False, variant="", path=path, **table)
+    return catalogue.planted(name, bug)

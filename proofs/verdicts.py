@@ -1,0 +1,62 @@
+"""What was found out once need not be found out again: outcomes in files, by what they rest on.
+
+The key is a digest of everything an outcome depends on; an outcome whose key has changed is never
+looked at.  It decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import z3
+
+from allocator import artifacts
+from proofs.subjects import CACHE, HERE
+
+
+def key(*parts: object) -> str:
+    """The digest of these parts, the code of proofs/, and the versions of solver and IR reader."""
+    known = (z3.get_full_version(), llvmlite.__version__, _own_code(), *map(str, parts))
+    return hashlib.sha256("\0".join(known).encode()).hexdigest()[:32]
+
+
+def recalled(kind: str, digest: str) -> dict | None:
+    """The outcome kept under this key, None if none is."""
+    try:
+        return json.loads(_path(kind, digest).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def keep(kind: str, digest: str, outcome: dict) -> None:
+    """Keeps an outcome for the next run."""
+    artifacts.put(_path(kind, digest), json.dumps(outcome).encode())
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """A digest of these files, and of those in these folders that a subject is made of."""
+    digest = hashlib.sha256()
+    for path in paths:
+        files = [path] if path.is_file() else sorted(path.rglob("*.*"))
+        for file in files:
+            if file.suffix in (".c", ".h", ".toml"):
+                digest.update(str(file.relative_to(path.parent)).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _path(kind: str, digest: str) -> Path:
+    return CACHE / kind / f"{digest}.json"
+
+
+@cache
+def _own_code() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(set(HERE.glob("*.py")) - {HERE / "run.py", HERE / "report.py"}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
