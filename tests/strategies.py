@@ -28,6 +28,19 @@ _EDGES = st.sampled_from([2**exponent for exponent in range(4, 14)])
 _PAGES = st.integers(0, 12_000)
 # The smallest is the simplest; the byte decoder has the same ones.
 _LARGE = st.builds(int.__add__, st.sampled_from(sorted(LARGE)), st.sampled_from((*NEAR, *FAR)))
+
+
+def _at_least_0(size: int, distance: int) -> int:
+    return max(0, size + distance)
+
+
+# What a size may be whatever was freed, and how Writer draws among these and what was: from
+# strategies made once, because making them costs more than drawing from them.
+_FRESH = (_TINY, _TINY, _STEPS, _PAGES, st.builds(_at_least_0, _EDGES, _NEAR), _LARGE)
+_RECENT = 6
+_CHOICES = st.integers(0, len(_FRESH) + 2)
+_PICKS = st.integers(0, _RECENT - 1)
+_ONE_IN_20 = st.integers(0, 19)
 HUGE = st.builds(
     lambda base, distance: base - distance,
     st.sampled_from((SIZE_MAX, PTRDIFF_MAX, PTRDIFF_MAX + 64, 2**32, 2**62)),
@@ -67,7 +80,7 @@ def menu(subject: Subject) -> tuple[Kind, ...]:
 
 def sizes(recent: list[int]) -> st.SearchStrategy[int]:
     """Sizes in bytes; those near a recently freed block's find more than uniform ones."""
-    choices = [_TINY, _TINY, _STEPS, _PAGES, st.builds(_at_least_0, _EDGES, _NEAR), _LARGE]
+    choices = list(_FRESH)
     if recent:
         freed = st.sampled_from(recent)
         choices += [st.builds(_at_least_0, freed, _NEAR)] * 2
@@ -117,13 +130,20 @@ class Writer:
 
     def size(self) -> int:
         """Mostly sizes that can be granted."""
-        if self.draw(st.integers(0, 19)) == 19:
+        if self.draw(_ONE_IN_20) == 19:
             return self.draw(HUGE)
-        return self.draw(sizes(list(self.freed.values())[-6:]))
+        recent = list(self.freed.values())[-_RECENT:]
+        choice = self.draw(_CHOICES)
+        if not recent or choice < len(_FRESH):
+            return self.draw(_FRESH[choice % len(_FRESH)])
+        one = recent[self.draw(_PICKS) % len(recent)]
+        if choice < len(_FRESH) + 2:
+            return _at_least_0(one, self.draw(_NEAR))
+        return one + recent[self.draw(_PICKS) % len(recent)] + 16
 
     def block(self, names: dict[int, int]) -> int | None:
         """One of `names`, None if there are none."""
-        return self.draw(st.sampled_from(sorted(names))) if names else None
+        return sorted(names)[self.draw(st.integers(0, len(names) - 1))] if names else None
 
     def malloc(self, kind: Kind) -> Op:
         """An allocation by size."""
@@ -184,10 +204,6 @@ class Writer:
     def number(self, kind: Kind) -> Op:
         """An operation that takes nothing but a number."""
         return Op(kind, first=self.draw(_NUMBERS[kind]))
-
-
-def _at_least_0(size: int, distance: int) -> int:
-    return max(0, size + distance)
 
 
 _INSIDE = {Kind.INTERIOR_FREE: 8}

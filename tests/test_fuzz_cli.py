@@ -116,7 +116,7 @@ def test_a_rep_file_replays(tmp_path):
 def test_help_teaches():
     done = fuzz("--help")
     assert done.returncode == 0
-    assert "python fuzz/run.py explicit_list --seconds 600" in done.stdout
+    assert "python fuzz/run.py best_fit --seconds 600" in done.stdout
     assert "exit status" in done.stdout
 
 
@@ -169,3 +169,13 @@ def test_exit_codes(monkeypatch, verdicts, status):
     results = [Result(name) for name in names]
     monkeypatch.setattr(Result, "verdict", property(lambda self: self.name))
     assert run.exit_code(results) == status
+
+
+def test_a_long_trace_is_replayed_in_seconds_and_says_what_was_left_out(tmp_path):
+    ops = [f"p{name} = malloc {name % 500}\n" for name in range(15_000)]
+    ops += [f"free p{name}\n" for name in range(0, 15_000, 2)]
+    (tmp_path / "long.trace").write_text("# format: 1\n# store: 33554432\n" + "".join(ops))
+    done = fuzz("tlsf", "--replay", tmp_path / "long.trace")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "over 20,000 operations" in done.stdout
+    assert "tlsf: ok (1 executions, 22,500 operations" in done.stdout
