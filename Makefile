@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 FUZZ ?= --seconds 8
+PROVE ?= explicit_list sbrk_list
 JOBS ?= 2
 
 .PHONY: help setup fuzz test prove bench lint clean
@@ -11,7 +12,7 @@ JOBS ?= 2
 help:
 	@echo "make fuzz    search the bundled allocators for broken rules (FUZZ='--seconds 600' for longer)"
 	@echo "make test    run the test suite"
-	@echo "make prove   prove the claims on the compiled code"
+	@echo "make prove   prove claims on the compiled code (PROVE='tlsf --quick' for another one)"
 	@echo "make bench   measure speed, in ratios against named peers"
 	@echo "make lint    check style and formatting"
 	@echo "make setup   only install what all of these need, into $(VENV)"

@@ -113,7 +113,8 @@ class Follower:
     def look(self) -> None:
         """Looks at the whole heap; raises Broken at the first conjunct that does not hold."""
         if is_walked(self.subject):
-            rows = Walker(self.engine, _NothingToSettle()).rows(self.path.fork())  # type: ignore[arg-type]
+            walker = Walker(self.engine, _NothingToSettle())  # type: ignore[arg-type]
+            rows = walker.rows(self.path.fork())
             self.path = rows[0][0] if rows else self.path
             self._pay()
         elif "check" in self.subject.has:
@@ -195,7 +196,8 @@ def follow(trace: Trace, subject: Subject) -> Verdict:
 
 
 def _run(seen: list[Observation], **more: object) -> Run:
-    return Run(tuple(seen), done=len(seen), store_base=Host(0).base, **more)  # type: ignore[arg-type]
+    base = Host(0).base
+    return Run(tuple(seen), done=len(seen), store_base=base, **more)  # type: ignore[arg-type]
 
 
 def _cut_short(seen: list[Observation], broken: Broken) -> Run:

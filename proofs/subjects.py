@@ -73,16 +73,19 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path |
 
     canaries/NAME/CLAIM.toml where that is, else the one that canaries/NAME.toml names, else the
     subject itself in the wrapper that breaks the claim of any subject, else the bugs planted under
-    the claim's rule.  A subject that is not ours borrows those from the reference.
+    the rule.  One that is not ours has its wrapper, and borrows the rest from the reference.
     """
     name = subject.name.partition("+")[0] if subject.bundled else REFERENCE
     own = HERE / "canaries" / name / f"{claim.name}.toml"
     chosen = _table(name).get(claim.name)
-    if own.is_file():
+    wrapper = _wrapper(subject, claim)
+    if wrapper and not subject.bundled:
+        yield subject, wrapper
+    elif own.is_file():
         yield _planted(name, own), None
     elif chosen:
         yield subject_of(chosen), None
-    elif wrapper := _wrapper(subject, claim):
+    elif wrapper:
         yield subject, wrapper
     else:
         for bug in catalogue.planted_bugs(name):
