@@ -57,8 +57,12 @@ class Menu:
             f"; others may take {GAPS[0]} or {GAPS[1]} bytes before each" if self.foreign else ""
         )
         extra += f"; of up to {self.most} bytes" if self.most else ""
-        aligned = f" (to {', '.join(map(str, self.alignments))})" if self.alignments else ""
-        return f"{', '.join(self.verbs)}{aligned}: up to {self.depth} operations{extra}"
+        return f"{', '.join(self.verbs)}{self._aligned()}: up to {self.depth} operations{extra}"
+
+    def _aligned(self) -> str:
+        if len(self.alignments) == WORD:
+            return " (to every power of two)"
+        return f" (to {', '.join(map(str, self.alignments))})" if self.alignments else ""
 
 
 @dataclass
