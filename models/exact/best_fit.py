@@ -117,7 +117,7 @@ class Exact(ExactModel):
         upper = self._upper(block)
         spare = upper.size if upper and not upper.used else 0
         if is_large(size) or block.size + spare < block_size(size):
-            return self._move(block, size)
+            return self.move(block, size)
         if spare:
             self._join(block, upper)
         return self._take(block, block_size(size))
@@ -135,12 +135,6 @@ class Exact(ExactModel):
             self.rows.remove(top)
             self.top = None
 
-    def _move(self, block: RowBlock | Region, size: int) -> RowBlock | Region | None:
-        new = self.allocate(size)
-        if new is not None:
-            self.release(block)
-        return new
-
     # Regions ------------------------------------------------------------------------------
 
     def _map(self, alignment: int, size: int) -> Region | None:
@@ -155,11 +149,11 @@ class Exact(ExactModel):
         return region
 
     def _resize_region(self, region: Region, size: int) -> RowBlock | Region | None:
-        moved = None if is_large(size) else self._move(region, size)
+        moved = None if is_large(size) else self.move(region, size)
         if moved is not None:
             return moved
         if not self._extend(region, size):
-            return self._move(region, size) if is_large(size) else None
+            return self.move(region, size) if is_large(size) else None
         self._cut(region, size)
         return region
 

@@ -98,10 +98,7 @@ class Exact(ExactModel):
             return self._split(block, order)
         if self._grow_in_place(block, order):
             return block
-        new = self.allocate(size)
-        if new is not None:
-            self.release(block)
-        return new
+        return self.move(block, size)
 
     def release(self, block: Block) -> None:
         """Frees, and merges buddies as far as it goes; see FREEING."""

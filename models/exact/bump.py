@@ -77,10 +77,7 @@ class Exact(ExactModel):
             return block
         if needed <= block.size:
             return block
-        new = self.allocate(size)
-        if new is not None:
-            self.release(block)
-        return new
+        return self.move(block, size)
 
     def release(self, block: Block) -> None:
         """Frees, and gives back what is free at the top; see FREEING."""

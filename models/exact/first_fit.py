@@ -95,7 +95,7 @@ class Exact(ExactModel):
         upper = row.blocks[after] if after < len(row.blocks) else None
         spare = upper.size if upper and not upper.used else 0
         if block.size + spare < needed:
-            return self._move(block, size)
+            return self.move(block, size)
         if spare:
             row.blocks.remove(upper)
             block.size += spare
@@ -116,12 +116,6 @@ class Exact(ExactModel):
         row.blocks[first:behind] = [fused]
         if row is self.open and fused is row.blocks[-1]:
             self._give_back(row)
-
-    def _move(self, block: Block, size: int) -> Block | None:
-        new = self.allocate(size)
-        if new is not None:
-            self.release(block)
-        return new
 
     # Blocks -------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ class Exact(ExactModel):
         region = self._region(block)
         upper = region.upper(block)
         if block.size + (upper.size if upper else 0) < needed:
-            return self._move(block, size)
+            return self.move(block, size)
         if upper:
             region.join(block, upper)
         return region.take(block, needed)
@@ -125,12 +125,6 @@ class Exact(ExactModel):
         region.merge()
         if region.is_empty:
             self._give_back()
-
-    def _move(self, block: Block, size: int) -> Block | None:
-        new = self.allocate(size)
-        if new is not None:
-            self.release(block)
-        return new
 
     # Regions ------------------------------------------------------------------------------
 

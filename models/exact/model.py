@@ -68,6 +68,13 @@ class ExactModel(ABC):
 
     # What all share --------------------------------------------------------------------------
 
+    def move(self, block: Granted, size: int) -> Granted | None:
+        """A new block in place of `block`, which ends; None when refused, and nothing changed."""
+        new = self.allocate(size)
+        if new is not None:
+            self.release(block)
+        return new
+
     def expected(self, op: Op, seen: Observation) -> int | None:
         """Offset of the payload granted, 0 for NULL, None where the op is no allocation.
 

@@ -101,16 +101,10 @@ class Rows(ExactModel):
         upper = self._upper(block)
         spare = upper.size if upper and not upper.used else 0
         if block.size + spare < needed:
-            return self._move(block, size)
+            return self.move(block, size)
         if spare:
             self.join(block, upper)
         return self._take(block, needed)
-
-    def _move(self, block: RowBlock, size: int) -> RowBlock | None:
-        new = self.allocate(size)
-        if new is not None:
-            self.release(block)
-        return new
 
     # Blocks -------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class Exact(ExactModel):
         """In place or moved; see RESIZING."""
         needed = block_size(size)
         if block.size + sum(upper.size for upper in self._free_run(block)) < needed:
-            return self._move(block, size)
+            return self.move(block, size)
         self._absorb(block)
         self._take(block, needed)
         self._give_back()
@@ -77,12 +77,6 @@ class Exact(ExactModel):
         """Marked free; see GIVING BACK."""
         block.used = False
         self._give_back()
-
-    def _move(self, block: Block, size: int) -> Block | None:
-        new = self.allocate(size)
-        if new is not None:
-            self.release(block)
-        return new
 
     # Blocks -------------------------------------------------------------------------------
 
