@@ -34,6 +34,7 @@ FREE_SETS_ERRNO = "free changes errno"
 NO_BLOCK = "a request of 0 bytes is not answered as promised"
 OVERFLOWED = "an overflowing product is granted"
 INIT = "the heap does not start"
+FITTED = "a request is refused that a free block would have served"
 TOO_LARGE = "a request over PTRDIFF_MAX is granted"
 GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
 
@@ -72,6 +73,7 @@ class Exploration:
     has     the subject's functions, as the catalogue tells them
     rules   the white-box rules that its validity predicate can name
     look    what to do instead of asking that predicate: gives the path's possible heaps
+    fits    (path, size, alignment) -> when a request must be served from the heap as it was
     """
 
     engine: Engine
@@ -82,22 +84,24 @@ class Exploration:
     has: frozenset[str]
     rules: frozenset[str] = frozenset()
     look: Callable[[Path], Iterable[Path]] | None = None
+    fits: Callable[[Path, z3.BitVecRef, int], Truth] | None = None
     levels: list[int] = field(default_factory=list)
 
     def run(self) -> None:
         """Explores to the menu's depth; stops behind the first heap that refutes something."""
-        states = list(self._opened())
+        states = list(self.opened())
         for level in range(1, self.menu.depth + 1):
             following: list[Path] = []
             for index, state in enumerate(states):
                 self.ledger.progress(f"operation {level}: heap {index + 1} of {len(states)}")
-                following += self._operations(state)
+                following += self.operations(state)
                 if self.ledger.refuted:
                     return
             self.levels.append(len(following))
             states = following
 
-    def _opened(self) -> Iterator[Path]:
+    def opened(self) -> Iterator[Path]:
+        """The heaps that there are before the first operation."""
         arena = self.contract.arena
         path = self.host.started(self.engine, self.engine.reasoning, Scene, arena)
         self.ledger.premise(path)
@@ -116,7 +120,8 @@ class Exploration:
                     side.owe("bounds", INIT, False)
                     self.ledger.settle(side)
 
-    def _operations(self, state: Path) -> Iterator[Path]:
+    def operations(self, state: Path) -> Iterator[Path]:
+        """What each operation of the menu makes of the heap."""
         for verb in self.menu.verbs:
             if {"product": "calloc"}.get(verb, verb) not in self.has:
                 continue
@@ -222,6 +227,7 @@ class Exploration:
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
                 if failed:
+                    self._owe_no_fit(side, size, alignment)
                     yield from self._failed(side, size)
                     continue
                 if verb == "calloc":
@@ -237,6 +243,7 @@ class Exploration:
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
                 if failed:
+                    self._owe_no_fit(side, size, None)
                     yield from self._failed(side, size)
                     continue
                 self._settle_kept(side, block, before, result, size)
@@ -284,6 +291,11 @@ class Exploration:
         if value_range(size)[0] or self.contract.malloc_zero != "unique":
             return size
         return z3.If(size == 0, number(1), size)
+
+    def _owe_no_fit(self, path: Path, size, alignment) -> None:
+        if self.fits is not None:
+            fit = self.fits(path, size, alignment or 1)
+            path.owe("fit", FITTED, some(less(PTRDIFF_MAX, size), negate(fit)))
 
     def _failed(self, path: Path, size) -> Iterator[Path]:
         """Where nothing was written, all that can follow is explored from the state before."""
