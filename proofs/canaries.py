@@ -15,6 +15,7 @@ from allocator.subject import Subject
 from proofs import program_claims, verdicts
 from proofs.claims import Claim, Ledger
 from proofs.engine import LoopLimit
+from proofs.induction import Unnamed
 from proofs.ir import Module
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
@@ -22,6 +23,7 @@ from proofs.remember import forget
 from proofs.solver import Solver, Unknown
 from proofs.study import Study
 from proofs.subjects import candidates, compiled, studies_of
+from proofs.walks import WalkError
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,15 @@ def _tried(bugged: Subject, name: str, module: Module, claim: Claim, kind: str) 
         ledger = Ledger(Reasoning(Solver(effort=study.effort)), (claim,), study.families)
         try:
             study.run(module, ledger)
-        except (Unknown, LoopLimit, UnsupportedIr, z3.Z3Exception, RecursionError) as error:
+        except (
+            Unknown,
+            LoopLimit,
+            UnsupportedIr,
+            Unnamed,
+            WalkError,
+            z3.Z3Exception,
+            RecursionError,
+        ) as error:
             note = str(error)
         refutation = ledger.refuted.get(claim.name)
         if refutation is not None:

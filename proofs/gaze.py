@@ -1,4 +1,4 @@
-"""A walk over the heap of a path: what it needs is owed, and the path forks where its shape is open.
+"""A walk over the heap of a path: what it needs is owed; the path forks where its shape is open.
 
 The conclusion of an induction.  Which words a heap has, and what they may hold, the walker says.
 """

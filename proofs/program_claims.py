@@ -189,31 +189,36 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
 
 
 def _claims(name: str, subject: Subject, module: Module, bound: Bound) -> Iterator[Claim]:
-    contract, has = subject.contract, subject.has
-    verbs = {verb for menu in bound.menus for verb in menu.verbs} & has
+    verbs = frozenset(verb for menu in bound.menus for verb in menu.verbs)
+    yield from claims_of(name, subject, verbs, max(menu.depth for menu in bound.menus))
+    if name == "first":
+        return
+    if is_walked(subject):
+        yield from _walked_claims(name)
+    elif "check" in subject.has:
+        for rule in sorted(white_box_rules(module)):
+            told = f"the validity predicate finds nothing against {rule}"
+            yield Claim(f"{name}.{rule}", rule, told, (broken(rule),))
+
+
+def claims_of(name: str, subject: Subject, verbs: frozenset[str], depth: int) -> Iterator[Claim]:
+    """The claims that the subject's contract and functions call for, seen from outside."""
+    contract, verbs = subject.contract, verbs & subject.has
     premises = {
-        "product": name == "first" and "calloc" in has,
+        "product": name == "first" and "calloc" in subject.has,
         "refusal": contract.refuses_over_ptrdiff,
-        "overlap": bound.menus[-1].depth > 1,
-        "content": bound.menus[-1].depth > 1,
-        "prefix": "realloc" in verbs and any(menu.depth > 1 for menu in bound.menus),
+        "overlap": depth > 1,
+        "content": depth > 1,
+        "prefix": "realloc" in verbs and depth > 1,
         "survival": "realloc" in verbs,
         "zeroed": "calloc" in verbs,
         "zero_size": contract.malloc_zero != "any",
-        "usable": "usable_size" in has,
+        "usable": "usable_size" in subject.has,
         "errno": contract.enomem or contract.free_preserves_errno,
     }
     for family, (rule, told, conclusions) in _CLAIMED.items():
         if (name != "first" or family in _FIRST) and premises.get(family, True):
             yield Claim(f"{name}.{family}", rule, told, conclusions)
-    if name == "first":
-        return
-    if is_walked(subject):
-        yield from _walked_claims(name)
-    elif "check" in has:
-        for rule in sorted(white_box_rules(module)):
-            told = f"the validity predicate finds nothing against {rule}"
-            yield Claim(f"{name}.{rule}", rule, told, (broken(rule),))
 
 
 def _walked_claims(name: str) -> Iterator[Claim]:

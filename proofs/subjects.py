@@ -12,7 +12,7 @@ from pathlib import Path
 
 from allocator import bugs, catalogue
 from allocator.subject import Subject, SubjectError
-from proofs import alignment_claims, program_claims, size_claims
+from proofs import alignment_claims, inductive_claims, program_claims, size_claims, walks
 from proofs.claims import Claim
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr
@@ -48,9 +48,14 @@ def compiled(subject: Subject, kind: str = "raw", wrapper: Path | None = None) -
     Raises NoSubject when the C does not compile or cannot be read.
     """
     try:
-        return module_of(subject, kind, program_claims.probe_of(subject), wrapper)
-    except (SubjectError, NoSource, UnsupportedIr) as error:
+        return module_of(subject, kind, _probe(subject), wrapper)
+    except (SubjectError, NoSource, UnsupportedIr, walks.WalkError) as error:
         raise NoSubject(str(error)) from None
+
+
+def _probe(subject: Subject) -> str:
+    walker = inductive_claims.walker_of(subject)
+    return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
 
 
 def studies_of(
@@ -61,7 +66,10 @@ def studies_of(
     The optimiser dissolves the functions that the size studies call; what calls the adapter alone
     can be made of the optimised code too, but for undefined behaviour, which nobody can see there.
     """
-    standing = program_claims.studies(subject, module, quick)
+    standing = (
+        *program_claims.studies(subject, module, quick),
+        *inductive_claims.studies(subject, quick),
+    )
     if kind == "optimised":
         return tuple(study.without("no_undefined") for study in standing)
     arithmetic = (*size_claims.STUDIES, *alignment_claims.STUDIES)
@@ -95,19 +103,21 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path |
 
 def _wrapper(subject: Subject, claim: Claim) -> Path | None:
     """C that breaks the claim whatever it stands in front of."""
-    if claim.name.partition(".")[0] not in program_claims.STUDIES:
+    study = claim.name.partition(".")[0]
+    if study not in (*program_claims.STUDIES, inductive_claims.NAME):
         return None
     what = claim.family
     if what == "zero_size":
         what += f"_{subject.contract.malloc_zero}"
-    path = HERE / "canaries" / "any" / f"{what}.c"
-    return path if path.is_file() else None
+    paths = [CANARIES / folder / f"{what}.c" for folder in (study, "any")]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def inputs_of(subject: Subject) -> tuple[Path, ...]:
     """Files and folders that its canaries are made of."""
     name = subject.name.partition("+")[0] if subject.bundled else REFERENCE
-    own = (CANARIES / f"{name}.toml", CANARIES / name, CANARIES / "any", CANARIES / "wrapped.h")
+    own = [CANARIES / each for each in (f"{name}.toml", name, "any", "inductive", "wrapped.h")]
+    own += [subject.walker] if subject.walker else []
     return tuple(path for path in (*own, SOURCES / name, SOURCES / "parts") if path.exists())
 
 

@@ -19,6 +19,7 @@ from proofs.canaries import Canary, refuted_by
 from proofs.claims import PROVED, REFUTED, UNKNOWN, Claim, Ledger
 from proofs.counterexample import trace_of
 from proofs.engine import Engine, LoopLimit
+from proofs.induction import Unnamed
 from proofs.ir import Module
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
@@ -27,6 +28,7 @@ from proofs.replay import Replay, replay
 from proofs.solver import Solver, Unknown
 from proofs.study import Study
 from proofs.subjects import NoSubject, compiled, inputs_of, studies_of
+from proofs.walks import WalkError
 
 
 @dataclass
@@ -171,7 +173,7 @@ def _explored(module: Module, study: Study, ledger: Ledger) -> tuple[str, Engine
         return f"there is no function {missing[0]}", None
     try:
         return "", study.run(module, ledger)
-    except (Unknown, LoopLimit, UnsupportedIr) as error:
+    except (Unknown, LoopLimit, UnsupportedIr, Unnamed, WalkError) as error:
         return str(error), None
     except (z3.Z3Exception, RecursionError) as error:
         return f"the executor failed: {str(error)[:200]}", None
