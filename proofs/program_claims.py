@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from allocator.subject import Subject
 from models.rules import RULES, WHITE_BOX
+from models.trace import Op
 from proofs import invariants as heap
 from proofs import opaque, row_walk
 from proofs import programs as says
@@ -117,19 +118,25 @@ _HUNTS = {
     "product": (Menu(("product",), 1),),
 }
 _LEFT_BELOW = Menu(("aligned_alloc", "free"), 2, (64,))
+_NEXT = Menu(EVERY_VERB, 1, (64,))
 _ANYWHERE = (_ONE, _ALIGNED, _FREED, _LEFT_BELOW, _RESIZED, Menu(("malloc", "free"), 3))
 
 
-def hunts(name: str, claim: Claim, subject: Subject, module: Module) -> list[Study]:
-    """Studies of one menu each, for a planted bug; none for studies that are not ours."""
+def hunts(
+    name: str, claim: Claim, subject: Subject, module: Module, prefix: tuple[Op, ...] = ()
+) -> list[Study]:
+    """Studies of one menu each, for a planted bug; none for studies that are not ours.
+
+    prefix: operations after which the bug shows at once.
+    """
     if name not in STUDIES:
         return []
     limit = PLENTY if name == "first" else _limit(subject)
-    menus = _HUNTS.get(claim.family, _ANYWHERE)
+    menus = (_NEXT,) if prefix else _HUNTS.get(claim.family, _ANYWHERE)
     depth = 1 if name == "first" else 3
     most = _by_name(subject, MOST_OF, 0) if name == "bounded" else 0
     bounds = [
-        Bound((replace(menu, most=most),), limit, BRISK // 4)
+        Bound((replace(menu, most=most, prefix=prefix),), limit, BRISK // 4)
         for menu in menus
         if menu.depth <= depth
     ]

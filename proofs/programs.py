@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import z3
 
 from models.contract import Contract
+from models.trace import Kind, Op
 from proofs.claims import Ledger
 from proofs.engine import Engine
 from proofs.host import ABORTS, ARENA, ENOMEM, Host, errno_of, inside
@@ -42,7 +43,8 @@ GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
 class Menu:
     """What a program may be made of: verbs, the alignments tried, how many operations.
 
-    most  the largest request, a power of two less 1; 0 for any size
+    most    the largest request, a power of two less 1; 0 for any size
+    prefix  operations with plain numbers that come first, all pages granted; depth counts the rest
     """
 
     verbs: tuple[str, ...]
@@ -50,6 +52,7 @@ class Menu:
     alignments: tuple[int, ...] = ()
     foreign: bool = False
     most: int = 0
+    prefix: tuple[Op, ...] = ()
 
     def told(self) -> str:
         """The menu in words, for a report's assumptions."""
@@ -57,6 +60,8 @@ class Menu:
             f"; others may take {GAPS[0]} or {GAPS[1]} bytes before each" if self.foreign else ""
         )
         extra += f"; of up to {self.most} bytes" if self.most else ""
+        if self.prefix:
+            extra += f"; after {', '.join(map(str, self.prefix))}"
         return f"{', '.join(self.verbs)}{self._aligned()}: up to {self.depth} operations{extra}"
 
     def _aligned(self) -> str:
@@ -86,7 +91,7 @@ class Exploration:
 
     def run(self) -> None:
         """Explores to the menu's depth; stops behind the first heap that refutes something."""
-        states = list(self._opened())
+        states = [state for opened in self._opened() for state in self._prefixed(opened)]
         for level in range(1, self.menu.depth + 1):
             following: list[Path] = []
             for index, state in enumerate(states):
@@ -115,6 +120,25 @@ class Exploration:
                 elif failed and not refused:
                     side.owe("bounds", INIT, False)
                     self.ledger.settle(side)
+
+    def _prefixed(self, state: Path) -> list[Path]:
+        """The heap that the prefix makes; none where it refutes something."""
+        states = [state]
+        for op in self.menu.prefix:
+            following = [path for each in states for path in self._exactly(each, op)]
+            states = [path for path in following if not path.scene.story[-1].requests.refused]
+        return [] if self.ledger.refuted else states
+
+    def _exactly(self, state: Path, op: Op) -> Iterator[Path]:
+        """One operation with the numbers that it has; a block that is not there is a KeyError."""
+        live = {block.number: block for block in state.scene.live}
+        size, path = number(op.size), state.fork()
+        if op.kind is Kind.FREE:
+            return self._release(path, live[op.first])
+        if op.kind is Kind.REALLOC:
+            return self._resize(path, live[op.first], size)
+        operands = (size,) if op.kind is Kind.MALLOC else (number(op.first), number(op.second))
+        return self._request(path, op.kind.name.lower(), operands, size, op.alignment or None)
 
     def _operations(self, state: Path) -> Iterator[Path]:
         for verb in self.menu.verbs:
@@ -178,16 +202,7 @@ class Exploration:
 
     def _free(self, state: Path) -> Iterator[Path]:
         for block in state.scene.live:
-            path = told(state.fork(), Step("free", (), block=block.number))
-            path.scene = replace(path.scene, live=_without(path.scene.live, block))
-            before = errno_of(self.engine, path)
-            for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
-                concluded(outcome)
-                if self.contract.free_preserves_errno:
-                    kept = equal(errno_of(self.engine, outcome), before)
-                    outcome.owe("errno", FREE_SETS_ERRNO, kept)
-                self._owe_untouched(outcome, outcome.scene.live)
-                yield from self._after(outcome)
+            yield from self._release(state.fork(), block)
 
     def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
         """Any size, split in two: those that could be served have a form that shows it."""
@@ -228,6 +243,18 @@ class Exploration:
                     self._settle_zero(side, result, size)
                 self._owe_untouched(side, side.scene.live)
                 yield from self._granted(side, Block(made, result, size), alignment)
+
+    def _release(self, path: Path, block: Block) -> Iterator[Path]:
+        told(path, Step("free", (), block=block.number))
+        path.scene = replace(path.scene, live=_without(path.scene.live, block))
+        before = errno_of(self.engine, path)
+        for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
+            concluded(outcome)
+            if self.contract.free_preserves_errno:
+                kept = equal(errno_of(self.engine, outcome), before)
+                outcome.owe("errno", FREE_SETS_ERRNO, kept)
+            self._owe_untouched(outcome, outcome.scene.live)
+            yield from self._after(outcome)
 
     def _resize(self, path: Path, block: Block, size) -> Iterator[Path]:
         made = _next_number(path)
@@ -291,7 +318,7 @@ class Exploration:
         if self.contract.enomem:
             said = equal(errno_of(self.engine, path), ENOMEM)
             path.owe("errno", NO_ENOMEM, some(nothing, said))
-        if self.contract.malloc_zero == "unique" and not path.scene.pages.requests.refused:
+        if self.contract.malloc_zero == "unique" and not self._may_be_full(path):
             path.owe("zero_size", NO_BLOCK, negate(nothing))
         wrote = lasting_writes(path)
         for write in wrote:
@@ -302,6 +329,11 @@ class Exploration:
             yield from self._after(path)
         else:
             self.ledger.settle(path)
+
+    def _may_be_full(self, path: Path) -> bool:
+        """The host refused pages, or the heap is one that others filled and asks for none."""
+        scene = path.scene
+        return bool(scene.pages.requests.refused or (scene.pages.room and scene.live))
 
     def _after(self, path: Path) -> Iterator[Path]:
         """Looks at the heap; hands on the states in which everything owed holds."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from allocator import bugs, catalogue
 from allocator.subject import Subject, SubjectError
+from models.trace import Op, from_text
 from proofs import alignment_claims, program_claims, size_claims
 from proofs.claims import Claim
 from proofs.ir import Module
@@ -68,8 +70,22 @@ def studies_of(
     return (*(arithmetic if program_claims.is_walked(subject) else ()), *standing)
 
 
-def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path | None]]:
-    """Subjects with a bug that the claim must be refuted on, likely ones first, some in a wrapper.
+@dataclass(frozen=True)
+class Planted:
+    """A subject with a bug, in a wrapper or in its C; the bug shows soon after the prefix."""
+
+    subject: Subject
+    wrapper: Path | None = None
+    prefix: tuple[Op, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return f"{self.subject.name} in {self.wrapper.name}" if self.wrapper else self.subject.name
+
+
+def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
+    """What the claim must be refuted on, likely ones first.
 
     canaries/NAME/CLAIM.toml where that is, else the one that canaries/NAME.toml names, else the
     subject itself in the wrapper that breaks the claim of any subject, else the bugs planted under
@@ -80,17 +96,17 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path |
     chosen = _table(name).get(claim.name)
     wrapper = _wrapper(subject, claim)
     if wrapper and not subject.bundled:
-        yield subject, wrapper
+        yield Planted(subject, wrapper)
     elif own.is_file():
-        yield _planted(name, own), None
+        yield _planted(name, own)
     elif chosen:
-        yield subject_of(chosen), None
+        yield Planted(subject_of(chosen))
     elif wrapper:
-        yield subject, wrapper
+        yield Planted(subject, wrapper)
     else:
         for bug in catalogue.planted_bugs(name):
             if bug.rule == claim.rule:
-                yield subject_of(bug.subject), None
+                yield Planted(subject_of(bug.subject))
 
 
 def _wrapper(subject: Subject, claim: Claim) -> Path | None:
@@ -119,8 +135,9 @@ def _table(name: str) -> dict[str, str]:
 
 
 @cache
-def _planted(name: str, path: Path) -> Subject:
+def _planted(name: str, path: Path) -> Planted:
     """The allocator with a bug of the proofs' own."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
+    prefix = from_text(table.pop("prefix", "")).ops
     bug = bugs.PlantedBug(path.stem, deep=False, variant="", path=path, **table)
-    return catalogue.planted(name, bug)
+    return Planted(catalogue.planted(name, bug), prefix=prefix)
