@@ -6,6 +6,7 @@ subjects.py says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import z3
@@ -48,32 +49,43 @@ class Canary:
     note: str
 
 
-def refuted_by(subject: Subject, claim: Claim, kind: str = "raw", *, fresh: bool = False) -> Canary:
-    """Tries the claim on planted bugs until one refutes it; from the cache unless `fresh`."""
+def refuted_by(
+    subject: Subject,
+    claim: Claim,
+    kind: str = "raw",
+    *,
+    since: float = 0.0,
+    poll: Callable[[], None] = lambda: None,
+) -> Canary:
+    """Tries the claim on planted bugs until one refutes it; outcomes before `since` are forgotten.
+
+    poll is called often and may raise Unknown to end a hunt.
+    """
     result = Canary("", False, f"no bug is planted under {claim.rule}")
     for planted in candidates(subject, claim):
-        result = _remembered(planted, claim, kind, fresh)
+        result = _remembered(planted, claim, kind, since, poll)
         if result.refuted:
             break
     return result
 
 
-def _remembered(planted: Planted, claim: Claim, kind: str, fresh: bool) -> Canary:
+def _remembered(planted: Planted, claim: Claim, kind: str, since: float, poll) -> Canary:
     module = compiled(planted.subject, kind, planted.wrapper)
     digest = verdicts.key(module.digest, claim, planted.subject.contract, planted.prefix)
-    known = None if fresh else verdicts.recalled("canaries", digest)
+    known = verdicts.recalled("canaries", digest, since)
     if known:
         return Canary(**known)
-    result = _tried(planted, module, claim, kind)
+    result = _tried(planted, module, claim, kind, poll)
     verdicts.keep("canaries", digest, asdict(result))
     return result
 
 
-def _tried(planted: Planted, module: Module, claim: Claim, kind: str) -> Canary:
+def _tried(planted: Planted, module: Module, claim: Claim, kind: str, poll) -> Canary:
     note = "no counterexample"
     for study in _hunts(planted, module, claim, kind):
         forget()
-        hunt = _Hunt(Reasoning(Solver(effort=study.effort)), (claim,), study.families)
+        reasoning = Reasoning(Solver(effort=study.effort, poll=poll))
+        hunt = _Hunt(reasoning, (claim,), study.families)
         try:
             study.run(module, hunt)
         except _Found:

@@ -7,6 +7,7 @@ operation owes is programs.py's business.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,12 +18,13 @@ from proofs import invariants as heap
 from proofs import opaque, row_walk
 from proofs import programs as says
 from proofs.claims import Claim, Ledger
-from proofs.engine import Engine
+from proofs.engine import Engine, LoopLimit
 from proofs.host import ABORTS, Host
 from proofs.ir import Module
-from proofs.programs import Exploration, Menu, broken
-from proofs.solver import BRISK, PATIENT
-from proofs.study import Study
+from proofs.menu import Menu
+from proofs.programs import Exploration, broken
+from proofs.solver import BRISK, PATIENT, Unknown
+from proofs.study import FellShort, Study
 
 STUDIES = ("first", "bounded")
 PLENTY = 2**44
@@ -175,7 +177,9 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
 
     def run(module: Module, ledger: Ledger) -> Engine:
         covered: set[tuple[str, str]] = set()
-        for menu in bound.menus:
+        engine: Engine | None = None
+        for index, menu in enumerate(bound.menus):
+            before, reached = engine, Counter(ledger.reached)
             host = Host(bound.limit)
             hooks = {**host.hooks(), **opaque.hooks_of(subject)}
             engine = Engine(module, ledger.reasoning, host.guard, hooks, covered=covered)
@@ -184,7 +188,14 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
             exploration.rules = white_box_rules(module)
             if is_walked(subject) and name == "bounded":
                 exploration.look = row_walk.Walker(engine, ledger).look
-            exploration.run()
+            try:
+                exploration.run()
+            except (Unknown, LoopLimit) as error:
+                if before is None or ledger.refuted:
+                    raise
+                ledger.reached = reached  # what was half looked at has not been put to the test
+                done = max(each.depth for each in bound.menus[:index])
+                raise FellShort(before, done, f"not finished: {menu.told()}: {error}") from None
             if ledger.refuted:
                 break
         return engine

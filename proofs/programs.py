@@ -18,6 +18,7 @@ from proofs.engine import Engine
 from proofs.host import ABORTS, ARENA, ENOMEM, Host, errno_of, inside
 from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
 from proofs.memory import Memory, Scribble, Write
+from proofs.menu import GAPS, Menu
 from proofs.path import Path, PathAsker
 from proofs.scenery import PTRDIFF_MAX, Block, Scene, Step, concluded, lasting_writes, told
 from proofs.terms import WORD, number, simplify, value_range
@@ -36,38 +37,6 @@ NO_BLOCK = "a request of 0 bytes is not answered as promised"
 OVERFLOWED = "an overflowing product is granted"
 INIT = "the heap does not start"
 TOO_LARGE = "a request over PTRDIFF_MAX is granted"
-GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
-
-
-@dataclass(frozen=True)
-class Menu:
-    """What a program may be made of: verbs, the alignments tried, how many operations.
-
-    most    the largest request, a power of two less 1; 0 for any size
-    prefix  operations with plain numbers that come first, all pages granted; depth counts the rest
-    """
-
-    verbs: tuple[str, ...]
-    depth: int
-    alignments: tuple[int, ...] = ()
-    foreign: bool = False
-    most: int = 0
-    prefix: tuple[Op, ...] = ()
-
-    def told(self) -> str:
-        """The menu in words, for a report's assumptions."""
-        extra = (
-            f"; others may take {GAPS[0]} or {GAPS[1]} bytes before each" if self.foreign else ""
-        )
-        extra += f"; of up to {self.most} bytes" if self.most else ""
-        if self.prefix:
-            extra += f"; after {', '.join(map(str, self.prefix))}"
-        return f"{', '.join(self.verbs)}{self._aligned()}: up to {self.depth} operations{extra}"
-
-    def _aligned(self) -> str:
-        if len(self.alignments) == WORD:
-            return " (to every power of two)"
-        return f" (to {', '.join(map(str, self.alignments))})" if self.alignments else ""
 
 
 @dataclass
@@ -91,7 +60,7 @@ class Exploration:
 
     def run(self) -> None:
         """Explores to the menu's depth; stops behind the first heap that refutes something."""
-        states = [state for opened in self._opened() for state in self._prefixed(opened)]
+        states = self._prefixed()
         for level in range(1, self.menu.depth + 1):
             following: list[Path] = []
             for index, state in enumerate(states):
@@ -121,15 +90,7 @@ class Exploration:
                     side.owe("bounds", INIT, False)
                     self.ledger.settle(side)
 
-    def _prefixed(self, state: Path) -> list[Path]:
-        """The heap that the prefix makes; none where it refutes something."""
-        states = [state]
-        for op in self.menu.prefix:
-            following = [path for each in states for path in self._exactly(each, op)]
-            states = [path for path in following if not path.scene.story[-1].requests.refused]
-        return [] if self.ledger.refuted else states
-
-    def _exactly(self, state: Path, op: Op) -> Iterator[Path]:
+    def exactly(self, state: Path, op: Op) -> Iterator[Path]:
         """One operation with the numbers that it has; a block that is not there is a KeyError."""
         live = {block.number: block for block in state.scene.live}
         size, path = number(op.size), state.fork()
@@ -139,6 +100,14 @@ class Exploration:
             return self._resize(path, live[op.first], size)
         operands = (size,) if op.kind is Kind.MALLOC else (number(op.first), number(op.second))
         return self._request(path, op.kind.name.lower(), operands, size, op.alignment or None)
+
+    def _prefixed(self) -> list[Path]:
+        """The heaps that the prefix makes; none where it refutes something."""
+        states = list(self._opened())
+        for op in self.menu.prefix:
+            following = [path for each in states for path in self.exactly(each, op)]
+            states = [path for path in following if not path.scene.story[-1].requests.refused]
+        return [] if self.ledger.refuted else states
 
     def _operations(self, state: Path) -> Iterator[Path]:
         for verb in self.menu.verbs:

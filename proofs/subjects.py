@@ -14,7 +14,7 @@ from pathlib import Path
 from allocator import bugs, catalogue
 from allocator.subject import Subject, SubjectError
 from models.trace import Op, from_text
-from proofs import alignment_claims, program_claims, size_claims
+from proofs import alignment_claims, opaque, program_claims, size_claims
 from proofs.claims import Claim
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr
@@ -53,6 +53,12 @@ def compiled(subject: Subject, kind: str = "raw", wrapper: Path | None = None) -
         return module_of(subject, kind, program_claims.probe_of(subject), wrapper)
     except (SubjectError, NoSource, UnsupportedIr) as error:
         raise NoSubject(str(error)) from None
+
+
+def as_proved(subject: Subject) -> Subject:
+    """The subject built with the flags that it is proved with: there traces are replayed."""
+    flags = opaque.flags_of(subject)
+    return catalogue.resolve(subject.name, flags=flags) if flags else subject
 
 
 def studies_of(
