@@ -20,16 +20,12 @@ from proofs.programs import Exploration
 from proofs.scenery import Block, Scene, Step, lasting_writes
 from proofs.sight import seen, term_of, truth_of
 from proofs.terms import constant_of, number
-from proofs.walks import SeenBlock, Shape, View, Walker, places_of, shapes
+from proofs.walks import SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
 
 BYTE = 8
 NO_HOLDER = "a live block has no used block that holds it"
 NOBODYS = "a used block is nobody's"
 _FIRST_SCRIBBLE = 1000  # the numbers below are those of a program's own steps
-
-
-class Unnamed(Exception):
-    """The walk leaves out what it would have to look at: one line."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class Induction:
             for side in self.look(path):
                 self.exploration.ledger.settle(side)
         if begun is None:
-            raise Unnamed("initialisation never succeeds")
+            raise WalkError("initialisation never succeeds")
         self._initial = begun.memory
         return begun
 
@@ -108,7 +104,7 @@ class Induction:
         """What initialisation left in a variable, which must be plain."""
         value = constant_of(self._at_first(address, size))
         if value is None:
-            raise Unnamed(f"what initialisation left at {address:#x} is not plain")
+            raise WalkError(f"what initialisation left at {address:#x} is not plain")
         return value
 
     def _at_first(self, address: int, size: int):
@@ -159,7 +155,7 @@ class Induction:
             if now is None or now != constant_of(self._at_first(at, length)):
                 offset = at - self.engine.address_of(owner)
                 walk = self.walker.path.name
-                raise Unnamed(f"{owner} changes at offset {offset}: {walk} does not look there")
+                raise WalkError(f"{owner} changes at offset {offset}: {walk} does not look there")
 
     def _variable_at(self, address: int) -> str | None:
         for variable in self.engine.module.globals.values():
@@ -177,7 +173,7 @@ class Induction:
 
 
 def _no_decision(_truth) -> bool:
-    raise Unnamed("fits() decides something that depends on the size: yield it instead")
+    raise WalkError("fits() decides something that depends on the size: yield it instead")
 
 
 def _laid(sizes, at: int) -> tuple[tuple[int, int], ...]:

@@ -51,6 +51,11 @@ def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
     return (study(subject, walker, tuple(Room(*room) for room in rooms)),)
 
 
+def hunts(subject: Subject) -> tuple[Study, ...]:
+    """Studies in which a planted bug may show, the cheap one first."""
+    return (*studies(subject, quick=True), *studies(subject))
+
+
 def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
     """All operations from all valid heaps of these rooms."""
     menu = Menu(tuple(verb for verb in VERBS if verb in subject.has), 1, ALIGNMENTS)

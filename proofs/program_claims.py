@@ -7,21 +7,24 @@ operation owes is programs.py's business.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from allocator.subject import Subject
 from models.rules import RULES, WHITE_BOX
+from models.trace import Op
 from proofs import invariants as heap
 from proofs import opaque, row_walk
 from proofs import programs as says
 from proofs.claims import Claim, Ledger
-from proofs.engine import Engine
+from proofs.engine import Engine, LoopLimit
 from proofs.host import ABORTS, Host
 from proofs.ir import Module
-from proofs.programs import Exploration, Menu, broken
-from proofs.solver import BRISK, PATIENT
-from proofs.study import Study
+from proofs.menu import Menu
+from proofs.programs import Exploration, broken
+from proofs.solver import BRISK, PATIENT, Unknown
+from proofs.study import FellShort, Study
 
 STUDIES = ("first", "bounded")
 PLENTY = 2**44
@@ -117,19 +120,25 @@ _HUNTS = {
     "product": (Menu(("product",), 1),),
 }
 _LEFT_BELOW = Menu(("aligned_alloc", "free"), 2, (64,))
+_NEXT = Menu(EVERY_VERB, 1, (64,))
 _ANYWHERE = (_ONE, _ALIGNED, _FREED, _LEFT_BELOW, _RESIZED, Menu(("malloc", "free"), 3))
 
 
-def hunts(name: str, claim: Claim, subject: Subject, module: Module) -> list[Study]:
-    """Studies of one menu each, for a planted bug; none for studies that are not ours."""
+def hunts(
+    name: str, claim: Claim, subject: Subject, module: Module, prefix: tuple[Op, ...] = ()
+) -> list[Study]:
+    """Studies of one menu each, for a planted bug; none for studies that are not ours.
+
+    prefix: operations after which the bug shows at once.
+    """
     if name not in STUDIES:
         return []
     limit = PLENTY if name == "first" else _limit(subject)
-    menus = _HUNTS.get(claim.family, _ANYWHERE)
+    menus = (_NEXT,) if prefix else _HUNTS.get(claim.family, _ANYWHERE)
     depth = 1 if name == "first" else 3
     most = _by_name(subject, MOST_OF, 0) if name == "bounded" else 0
     bounds = [
-        Bound((replace(menu, most=most),), limit, BRISK // 4)
+        Bound((replace(menu, most=most, prefix=prefix),), limit, BRISK // 4)
         for menu in menus
         if menu.depth <= depth
     ]
@@ -168,7 +177,9 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
 
     def run(module: Module, ledger: Ledger) -> Engine:
         covered: set[tuple[str, str]] = set()
-        for menu in bound.menus:
+        engine: Engine | None = None
+        for index, menu in enumerate(bound.menus):
+            before, reached = engine, Counter(ledger.reached)
             host = Host(bound.limit)
             hooks = {**host.hooks(), **opaque.hooks_of(subject)}
             engine = Engine(module, ledger.reasoning, host.guard, hooks, covered=covered)
@@ -177,7 +188,14 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
             exploration.rules = white_box_rules(module)
             if is_walked(subject) and name == "bounded":
                 exploration.look = row_walk.Walker(engine, ledger).look
-            exploration.run()
+            try:
+                exploration.run()
+            except (Unknown, LoopLimit) as error:
+                if before is None or ledger.refuted:
+                    raise
+                ledger.reached = reached  # what was half looked at has not been put to the test
+                done = max(each.depth for each in bound.menus[:index])
+                raise FellShort(before, done, f"not finished: {menu.told()}: {error}") from None
             if ledger.refuted:
                 break
         return engine

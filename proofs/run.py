@@ -6,7 +6,7 @@ A command line and nothing else; verify.py has the work.
 from __future__ import annotations
 
 import json
-import signal
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,26 +17,28 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from allocator.catalogue import gallery
 from allocator.subject import Subject
 from models.trace import from_text
 from proofs import report as reports
+from proofs.campaign import Campaign
 from proofs.claims import PROVED, REFUTED
 from proofs.engine import LoopLimit
 from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
 from proofs.subjects import NoSubject, compiled, subject_of
-from proofs.verify import Report, claims_matching, unfinished, verify
+from proofs.verify import Limits, Report, claims_matching
 
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
-PATIENCE = 2.0
+A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
 EPILOG = """
 Examples:\n
   python proofs/run.py explicit_list                      everything claimed of one allocator\n
-  python proofs/run.py mine.c                             yours: no annotation needed\n
-  python proofs/run.py mine.c --claim 'first.*'           every size, one request: a minute\n
+  python proofs/run.py mine.c                             yours: no annotation needed, a minute\n
+  python proofs/run.py mine.c --deep                      longer programs, any time it takes\n
   python proofs/run.py --quick                            all bundled ones, shorter programs\n
   python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list\n
   python proofs/run.py --list                             the claims, one a line\n
@@ -53,7 +55,19 @@ def main(
     ] = None,
     prefix: Annotated[str | None, typer.Option(help="how the functions of a .c start")] = None,
     claim: Annotated[str, typer.Option(help="only claims that match this glob")] = "*",
-    quick: Annotated[bool, typer.Option("--quick", help="a smaller bound")] = False,
+    quick: Annotated[
+        bool | None,
+        typer.Option("--quick/--deep", help="a smaller bound; the default for what is not bundled"),
+    ] = None,
+    seconds: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="CPU seconds a study, 0 for any number; default: 22 if not bundled"
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="studies at a time; 0: as many as there are cores")
+    ] = 0,
     optimised: Annotated[
         bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
     ] = False,
@@ -79,9 +93,14 @@ def main(
         _stop(f"{json_file}: no such folder")
     if replay:
         raise typer.Exit(_replay(replay, chosen))
-    wanted = {
-        name: claims_matching(subject, claim, quick, kind) for name, subject in chosen.items()
-    }
+    strange = not all(subject.bundled for subject in chosen.values())
+    quick = strange if quick is None else quick
+    try:
+        wanted = {
+            name: claims_matching(subject, claim, quick, kind) for name, subject in chosen.items()
+        }
+    except NoSubject as error:
+        _stop(str(error))
     if not any(wanted.values()):
         _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
     if list_claims:
@@ -89,13 +108,29 @@ def main(
             for entry in entries:
                 print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
         raise typer.Exit(ALL_PROVED)
-    done: dict[str, list[Report]] = {name: [] for name in chosen}
-    interrupted = _prove_all(done, chosen, claim, quick, kind, fresh)
-    if interrupted:
-        for name, entries in done.items():
-            entries += unfinished(chosen[name], claim, entries, quick, kind)
+    if seconds is None:
+        seconds = A_MINUTE if strange else 0
+    limits = Limits(time.time() if fresh else 0.0, seconds)
+    workers = jobs or os.cpu_count() or 1
+    campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
+    interrupted = _interrupted(campaign)
+    done = campaign.finished()
     _tell(done, json_file)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
+
+
+def _progress(line: str) -> None:
+    ERR.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
+
+
+def _interrupted(campaign: Campaign) -> bool:
+    """Runs it; True when Ctrl-C cut it short."""
+    try:
+        campaign.run()
+    except KeyboardInterrupt:
+        ERR.print("interrupted: what is done so far follows")
+        return True
+    return False
 
 
 def _replay(file: Path, chosen: dict[str, Subject]) -> int:
@@ -125,31 +160,6 @@ def _subjects(names: list[str], prefix: str | None, kind: str) -> dict[str, Subj
     return chosen
 
 
-def _prove_all(
-    done: dict[str, list[Report]],
-    chosen: dict[str, Subject],
-    claim: str,
-    quick: bool,
-    kind: str,
-    fresh: bool,
-) -> bool:
-    """Fills `done` as reports come in; True when Ctrl-C cut it short."""
-    progress = _Progress()
-    signal.signal(signal.SIGINT, progress.interrupt)
-    try:
-        for name, reports_of in done.items():
-            progress.of = name
-            told = {"quick": quick, "kind": kind, "fresh": fresh, "progress": progress}
-            for entry in verify(chosen[name], claim, **told):
-                reports_of.append(entry)
-    except NoSubject as error:
-        _stop(str(error))
-    except KeyboardInterrupt:
-        ERR.print("interrupted: what is done so far follows")
-        return True
-    return False
-
-
 def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:
     document = {
         "schema": 1,
@@ -177,29 +187,6 @@ def _exit_code(done: dict[str, list[Report]]) -> int:
 def _stop(message: str) -> None:
     ERR.print(f"proofs: {message}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(NOT_KNOWN)
-
-
-class _Progress:
-    """Says on stderr what is going on, at most every PATIENCE seconds."""
-
-    def __init__(self) -> None:
-        self._told = self._started = time.monotonic()
-        self._interrupted = False
-        self.of = ""
-
-    def interrupt(self, *_signal: object) -> None:
-        """Ctrl-C is noted and raised at the next call: an exception now could hit a destructor
-        of z3's, where Python drops it."""
-        self._interrupted = True
-
-    def __call__(self, text: str) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
-        now = time.monotonic()
-        if text and now - self._told >= PATIENCE:
-            self._told = now
-            line = f"[dim]{now - self._started:5.0f} s  {self.of}: {text}[/]"
-            ERR.print(line, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from allocator import bugs, catalogue
 from allocator.subject import Subject, SubjectError
-from proofs import alignment_claims, inductive_claims, program_claims, size_claims, walks
+from models.trace import Op, from_text
+from proofs import (
+    alignment_claims,
+    inductive_claims,
+    opaque,
+    program_claims,
+    size_claims,
+    walks,
+)
 from proofs.claims import Claim
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr
@@ -58,6 +67,12 @@ def _probe(subject: Subject) -> str:
     return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
 
 
+def as_proved(subject: Subject) -> Subject:
+    """The subject built with the flags that it is proved with: there traces are replayed."""
+    flags = opaque.flags_of(subject)
+    return catalogue.resolve(subject.name, flags=flags) if flags else subject
+
+
 def studies_of(
     subject: Subject, module: Module, quick: bool = False, kind: str = "raw"
 ) -> tuple[Study, ...]:
@@ -76,8 +91,22 @@ def studies_of(
     return (*(arithmetic if program_claims.is_walked(subject) else ()), *standing)
 
 
-def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path | None]]:
-    """Subjects with a bug that the claim must be refuted on, likely ones first, some in a wrapper.
+@dataclass(frozen=True)
+class Planted:
+    """A subject with a bug, in a wrapper or in its C; the bug shows soon after the prefix."""
+
+    subject: Subject
+    wrapper: Path | None = None
+    prefix: tuple[Op, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return f"{self.subject.name} in {self.wrapper.name}" if self.wrapper else self.subject.name
+
+
+def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
+    """What the claim must be refuted on, likely ones first.
 
     canaries/NAME/CLAIM.toml where that is, else the one that canaries/NAME.toml names, else the
     subject itself in the wrapper that breaks the claim of any subject, else the bugs planted under
@@ -88,17 +117,17 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path |
     chosen = _table(name).get(claim.name)
     wrapper = _wrapper(subject, claim)
     if wrapper and not subject.bundled:
-        yield subject, wrapper
+        yield Planted(subject, wrapper)
     elif own.is_file():
-        yield _planted(name, own), None
+        yield _planted(name, own)
     elif chosen:
-        yield subject_of(chosen), None
+        yield Planted(subject_of(chosen))
     elif wrapper:
-        yield subject, wrapper
+        yield Planted(subject, wrapper)
     else:
         for bug in catalogue.planted_bugs(name):
             if bug.rule == claim.rule:
-                yield subject_of(bug.subject), None
+                yield Planted(subject_of(bug.subject))
 
 
 def _wrapper(subject: Subject, claim: Claim) -> Path | None:
@@ -129,8 +158,9 @@ def _table(name: str) -> dict[str, str]:
 
 
 @cache
-def _planted(name: str, path: Path) -> Subject:
+def _planted(name: str, path: Path) -> Planted:
     """The allocator with a bug of the proofs' own."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
+    prefix = from_text(table.pop("prefix", "")).ops
     bug = bugs.PlantedBug(path.stem, deep=False, variant="", path=path, **table)
-    return catalogue.planted(name, bug)
+    return Planted(catalogue.planted(name, bug), prefix=prefix)

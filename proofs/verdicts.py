@@ -18,7 +18,7 @@ import z3
 from allocator import artifacts
 from proofs.subjects import CACHE, HERE
 
-_DECIDES_NOTHING = ("run.py", "report.py", "follow.py")
+_DECIDES_NOTHING = ("run.py", "report.py", "follow.py", "side_by_side.py", "campaign.py")
 
 
 def key(*parts: object) -> str:
@@ -27,10 +27,13 @@ def key(*parts: object) -> str:
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:32]
 
 
-def recalled(kind: str, digest: str) -> dict | None:
-    """The outcome kept under this key, None if none is."""
+def recalled(kind: str, digest: str, since: float = 0.0) -> dict | None:
+    """The outcome kept under this key at `since` (Unix time) or later, None if none is."""
+    path = _path(kind, digest)
     try:
-        return json.loads(_path(kind, digest).read_text(encoding="utf-8"))
+        return (
+            json.loads(path.read_text(encoding="utf-8")) if path.stat().st_mtime >= since else None
+        )
     except (OSError, ValueError):
         return None
 
@@ -38,6 +41,7 @@ def recalled(kind: str, digest: str) -> dict | None:
 def keep(kind: str, digest: str, outcome: dict) -> None:
     """Keeps an outcome for the next run."""
     artifacts.put(_path(kind, digest), json.dumps(outcome).encode())
+    _path(kind, digest).touch()  # the same again is news too
 
 
 def digest_of(paths: Iterable[Path]) -> str:

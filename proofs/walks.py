@@ -285,9 +285,9 @@ class Shape:
     blocks: tuple[SeenBlock, ...]
 
     def picture(self) -> str:
-        """One line: the blocks from the lowest up, each with its usable bytes."""
+        """One line: usable bytes of the blocks from the lowest up, `#` used, `.` free."""
         ordered = sorted(self.blocks, key=lambda block: block.payload)
-        return " ".join(f"[{'#' if one.used else '.'}{one.usable}]" for one in ordered) or "empty"
+        return "|".join(f"{'#' if one.used else '.'}{one.usable}" for one in ordered) or "empty"
 
 
 def shapes(
