@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import z3
 
-from proofs.constants import constant_result, signed
+from proofs.constants import signed
 from proofs.ir import AddressSteps, Instruction
 from proofs.logic import Truth, agree, compare, equal, every, negate, plain, some
 from proofs.read_ir import UnsupportedIr
@@ -21,9 +21,6 @@ Value = z3.BitVecRef | Truth | tuple
 
 def result_of(instruction: Instruction, values: Sequence[Value]) -> Value:
     """The value of an instruction without side effects; raises UnsupportedIr."""
-    constant = constant_result(instruction, values)
-    if constant is not None:
-        return constant
     opcode = instruction.opcode
     if opcode == "icmp":
         return _compared(instruction.detail, *values)

@@ -7,39 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import z3
 
+from proofs.literals import WORD, constant_of, number, width_of
 from proofs.remember import remembered
-
-WORD = 64
-
-
-@lru_cache(maxsize=1 << 16)
-def number(value: int, width: int = WORD) -> z3.BitVecNumRef:
-    """A constant of `width` bits, reduced modulo 2**width."""
-    term = z3.BitVecVal(value, width)
-    term.known = (value % (1 << width), width)
-    return term
-
-
-_OPEN = (None, 0)
-
-
-def constant_of(term: z3.BitVecRef) -> int | None:
-    """The value of a constant, else None; told on the term itself, for z3 is slow to say."""
-    known = term.__dict__.get("known")
-    if known is None:
-        known = (term.as_long(), term.size()) if z3.is_bv_value(term) else _OPEN
-        term.known = known
-    return known[0]
-
-
-def width_of(term: z3.BitVecRef) -> int:
-    """Its bits."""
-    known = term.__dict__.get("known", _OPEN)
-    return known[1] or term.size()
 
 
 @dataclass(frozen=True, slots=True)
