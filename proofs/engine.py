@@ -6,6 +6,7 @@ the path.  It knows nothing of allocators: callees it has no body for are hooks.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from proofs.intrinsics import Intrinsics, is_intrinsic
 from proofs.ir import (
     POINTER_BITS,
     Function,
+    GlobalVariable,
     Instruction,
     Module,
     Symbol,
@@ -100,6 +102,7 @@ class Engine:
             variable = self.module.globals.get(name)
             at += _up(variable.size if variable else 1, _PAGE) + _PAGE
         self._named_at = {address: name for name, address in self._symbols.items()}
+        self._starts = sorted(self._named_at)
 
     def loaded(self, memory: Memory) -> Memory:
         """The memory with every global variable as the program starts with it."""
@@ -116,6 +119,14 @@ class Engine:
     def name_at(self, address: z3.BitVecRef) -> str | None:
         """The function or variable that starts there, None if none does."""
         return self._named_at.get(constant_of(address))
+
+    def variable_at(self, address: int) -> tuple[GlobalVariable | None, int]:
+        """The variable that begins at or last below the address, and how far into it that is."""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None, 0
+        start = self._starts[index]
+        return self.module.globals.get(self._named_at[start]), address - start
 
     def call(self, path: Path, name: str, arguments: Sequence[Value]) -> list[Outcome]:
         """Every way the call can end: paths with the value returned (None for void)."""
@@ -309,9 +320,9 @@ class Engine:
                 result = result_of(instruction, operands)
             except UnsupportedIr as error:
                 raise UnsupportedIr(f"{function.name}: {error}") from None
-        if result.__class__ is not Literal and instruction.width == POINTER_BITS:
-            if opcode in _NAMED:
-                result = self.reasoning.named(path, result, function.name)
+        wide = instruction.width == POINTER_BITS and result.__class__ is not Literal
+        if wide and opcode in _NAMED:
+            result = self.reasoning.named(path, result, function.name)
         frame.values[step.result] = result
 
     def _permit(self, function, path: Path, address, step: Ready, writes: bool) -> None:

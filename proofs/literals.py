@@ -49,13 +49,30 @@ class Literal(z3.BitVecNumRef):
             known = _SORTS[self.width] = z3.BitVecSort(self.width)
         return known
 
+    def __add__(self, other):
+        value = _operand(other)
+        return super().__add__(other) if value is None else number(self.value + value, self.width)
+
+    def __sub__(self, other):
+        value = _operand(other)
+        return super().__sub__(other) if value is None else number(self.value - value, self.width)
+
+    def __mul__(self, other):
+        value = _operand(other)
+        return super().__mul__(other) if value is None else number(self.value * value, self.width)
+
+
+def _operand(other: object) -> int | None:
+    """The number that an operand is, if it is plainly one."""
+    if other.__class__ is Literal:
+        return other.value
+    return other if isinstance(other, int) else None
+
 
 @lru_cache(maxsize=1 << 16)
 def number(value: int, width: int = WORD) -> Literal:
     """A constant of `width` bits, reduced modulo 2**width."""
     return Literal(value % (1 << width), width)
-
-
 
 
 def constant_of(term: z3.BitVecRef) -> int | None:

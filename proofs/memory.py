@@ -153,9 +153,10 @@ class Memory:
 
     def _newest(self, start: int, end: int) -> Entry | None:
         """The word in which all of [start, end) was written last, if it is one word."""
-        known = self.cells.get(start >> SHIFT)
-        if known is None:
-            return None
+        if start >> SHIFT == end - 1 >> SHIFT:
+            known = self.cells.get(start >> SHIFT, ())
+        else:
+            known = entries(self.cells, start, end)
         for entry in known:
             if entry.start < end and start < entry.end:
                 if entry.start > start or entry.end < end or entry.write.__class__ is not Word:
