@@ -16,7 +16,7 @@ from proofs.meaning import Value, extreme, ones, with_overflow
 from proofs.memory import Copy, Fill
 from proofs.path import Path
 from proofs.read_ir import TRAPS, UnsupportedIr
-from proofs.terms import number, simplify
+from proofs.terms import constant_of, number, simplify
 
 if TYPE_CHECKING:
     from proofs.engine import Engine
@@ -68,6 +68,9 @@ class Intrinsics:
         What is computed from the count then stays linear.
         """
         rest: Path | None = self.path
+        if (known := constant_of(value)) is not None:
+            yield rest, number(_count(verb, known, value)[0], value.size())
+            return
         while rest is not None:
             state = self.engine.reasoning.model(rest)
             if state is None:

@@ -231,14 +231,18 @@ def _extracted(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVec
     source = as_sum(term.arg(0))
     low, high = source.bounds()
     unit = 1 << bottom
-    exact = all(coefficient % unit == 0 for coefficient, _ in source.parts)
+    whole = [(coefficient >> bottom, atom) for coefficient, atom in source.parts
+             if coefficient % unit == 0]  # fmt: skip
+    below = tuple(part for part in source.parts if part[0] % unit)
+    least, most = Sum(source.constant % unit, below, source.width).bounds()
+    exact = least >= 0 and most < unit  # what is no multiple of the unit stays below it
     if not source.parts:
         value = source.constant % (1 << source.width) >> bottom
         yield factor * (value % (1 << (top - bottom + 1))), None
     elif exact and low >= 0 and high < 1 << (top + 1):
         yield factor * (source.constant >> bottom), None
-        for coefficient, atom in source.parts:
-            yield factor * (coefficient >> bottom), atom
+        for coefficient, atom in whole:
+            yield factor * coefficient, atom
     else:
         yield factor, z3.Extract(top, bottom, source.term())
 
