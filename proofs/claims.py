@@ -80,9 +80,11 @@ class Ledger:
         which all of them hold.
         """
         owed, path.owed = path.owed, ()
+        met, path.met = path.met, frozenset()
         if self.reasoning.model(path) is None:
             return False
         self.paths += 1
+        self.reached.update(met)
         self.reached.update((entry.family, entry.what) for entry in owed)
         due = [
             entry

@@ -85,7 +85,7 @@ class Follower:
     def __init__(self, subject: Subject, store: int = STORE) -> None:
         reasoning = Reasoning(Solver())
         self.subject, self.host = subject, Host(store)
-        self.engine = make_engine(compiled(subject), reasoning, self.host)
+        self.engine = make_engine(compiled(subject, as_built=True), reasoning, self.host)
         arena = subject.contract.arena
         self.path = self.host.started(self.engine, reasoning, Scene, arena)
         self.blocks: dict[int, tuple[int, int]] = {}

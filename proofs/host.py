@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import z3
 
 from proofs.engine import SYMBOLS, Engine, Outcome
+from proofs.literals import Literal
 from proofs.logic import Truth, at_most, equal, every, less, some
 from proofs.memory import Fill, Memory, Scribble, Word
 from proofs.path import Path, Reasoning
@@ -137,6 +138,10 @@ class Host:
 
     def guard(self, engine: Engine, path: Path, address, length, writes: bool) -> Truth:
         """The condition under which the program may touch [address, address + length)."""
+        if address.__class__ is Literal and length.__class__ is Literal:
+            plainly = _plainly_inside(engine, path, address.value, length.value, writes)
+            if plainly is not None:
+                return plainly
         low, high = value_range(address)
         if low >= STACK_FROM and high < STACK_END:
             return True
@@ -277,6 +282,28 @@ class Host:
             _granted(path, replace(pages, maps=maps, map_top=top))
             outcomes.append((path, address))
         return outcomes
+
+
+def _plainly_inside(engine: Engine, path: Path, at: int, length: int, writes: bool) -> bool | None:
+    """The same for a constant access; None where pages have ends that are not constant."""
+    if at >= STACK_FROM and at < STACK_END:
+        return True
+    if at >= SYMBOLS:
+        variable, into = engine.variable_at(at)
+        if variable is not None:
+            allowed = variable.parts is not None and not (writes and variable.constant)
+            if allowed and into + length <= variable.size:
+                return True
+    if at >= ERRNO and at + length <= ERRNO + ERRNO_BYTES:
+        return True
+    pages, answer = path.scene.pages, False
+    for pieces in (pages.pieces, pages.maps, pages.room):
+        for start, size in pieces:
+            if start.__class__ is not Literal or size.__class__ is not Literal:
+                answer = None
+            elif start.value <= at and at + length <= start.value + size.value:
+                return True
+    return answer
 
 
 def _pages_up(size):

@@ -127,7 +127,7 @@ class Induction:
             maps=tuple((number(start), number(size)) for start, size in shape.maps),
         )
         story, live = _building(shape)
-        return Path(memory, Scene(pages, live, story, shape=shape))
+        return Path(memory, Scene(pages, live, story, shape=shape, built=len(story)))
 
     # ---- the conclusion ----
 

@@ -51,13 +51,15 @@ def subject_of(spec: str, prefix: str | None = None) -> Subject:
     return subject
 
 
-def compiled(subject: Subject, kind: str = "raw", wrapper: Path | None = None) -> Module:
-    """Its module, in a wrapper with a bug where one is given.
+def compiled(
+    subject: Subject, kind: str = "raw", wrapper: Path | None = None, as_built: bool = False
+) -> Module:
+    """Its module, in a wrapper with a bug where one is given; subject_ir.py has `as_built`.
 
     Raises NoSubject when the C does not compile or cannot be read.
     """
     try:
-        return module_of(subject, kind, _probe(subject), wrapper)
+        return module_of(subject, kind, _probe(subject), wrapper, as_built)
     except (SubjectError, NoSource, UnsupportedIr, walks.WalkError) as error:
         raise NoSubject(str(error)) from None
 

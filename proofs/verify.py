@@ -23,6 +23,7 @@ from proofs.ir import Module
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
+from proofs.rebuild import reached
 from proofs.replay import Replay, replay
 from proofs.solver import Solver, Unknown
 from proofs.study import FellShort, Study
@@ -186,9 +187,9 @@ def verify_study(
         refutation = ledger.refuted.get(claim.name)
         if refutation is not None:
             report.verdict = REFUTED
-            report.trace = trace_of(refutation, subject.name, claim.rule, study.store)
             report.reasons = [refutation.what]
-            report.replayed = replay(report.trace, as_proved(subject))
+            report.trace, report.replayed = _shown(refutation, subject, claim, study)
+            report.reasons += _heap_of(refutation)
         else:
             report.reasons = _doubts(ledger, claim, explored, claims)
             report.uncovered = _uncovered(module, study, explored.engine)
@@ -219,6 +220,21 @@ class _Explored:
     engine: Engine | None = None
     trouble: str = ""
     short: FellShort | None = None
+
+
+def _shown(refutation, subject: Subject, claim: Claim, study: Study) -> tuple[Trace, Replay]:
+    """The counterexample as a trace, and what the compiled library did with it."""
+    trace, built = trace_of(refutation, subject.name, claim.rule, study.store), as_proved(subject)
+    scene = refutation.path.scene
+    if scene.shape is not None:
+        return reached(trace, scene.built, built)
+    return trace, replay(trace, built)
+
+
+def _heap_of(refutation) -> list[str]:
+    """The heap that an induction began with, as a picture."""
+    shape = refutation.path.scene.shape
+    return [f"in the heap {shape.picture()} (bytes of each block; # used, . free)"] if shape else []
 
 
 def _explored(module: Module, study: Study, ledger: Ledger) -> _Explored:
