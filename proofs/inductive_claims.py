@@ -7,6 +7,7 @@ are explored is the business of induction.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from allocator.subject import Subject
 from models.rules import RULES, WHITE_BOX
@@ -18,7 +19,7 @@ from proofs.host import PAGE, Host
 from proofs.induction import NO_HOLDER, NOBODYS, Induction, Room
 from proofs.ir import Module
 from proofs.programs import Exploration, Menu
-from proofs.solver import PATIENT
+from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
 from proofs.walks import Walker
 
@@ -53,7 +54,8 @@ def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
 
 def hunts(subject: Subject) -> tuple[Study, ...]:
     """Studies in which a planted bug may show, the cheap one first."""
-    return (*studies(subject, quick=True), *studies(subject))
+    wide = [replace(study, effort=BRISK) for study in studies(subject)]
+    return (*studies(subject, quick=True), *wide)
 
 
 def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
