@@ -23,6 +23,7 @@ from proofs.terms import constant_of, number
 from proofs.walks import SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
 
 BYTE = 8
+GAP = 16  # bytes between two rows below the break: somebody else's
 NO_HOLDER = "a live block has no used block that holds it"
 NOBODYS = "a used block is nobody's"
 _FIRST_SCRIBBLE = 1000  # the numbers below are those of a program's own steps
@@ -97,7 +98,7 @@ class Induction:
     # ---- the premise ----
 
     def _shapes(self, room: Room) -> Iterator[Shape]:
-        rows, maps = _laid(room.rows, self.host.base), _laid(room.maps, self.host.maps)
+        rows, maps = _laid(room.rows, self.host.base, GAP), _laid(room.maps, self.host.maps)
         return shapes(self.walker, self.places, self._setting, rows, maps)
 
     def _setting(self, address: int, size: int) -> int:
@@ -176,11 +177,11 @@ def _no_decision(_truth) -> bool:
     raise WalkError("fits() decides something that depends on the size: yield it instead")
 
 
-def _laid(sizes, at: int) -> tuple[tuple[int, int], ...]:
+def _laid(sizes, at: int, gap: int = 0) -> tuple[tuple[int, int], ...]:
     laid = []
     for size in sizes:
         laid.append((at, size))
-        at += size
+        at += size + gap
     return tuple(laid)
 
 
