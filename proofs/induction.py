@@ -15,18 +15,20 @@ from proofs.gaze import looked
 from proofs.host import Host
 from proofs.logic import Truth, at_most, equal, every, some
 from proofs.memory import Memory, Scribble, Word
+from proofs.opaque import applied
 from proofs.path import Path, PathAsker
 from proofs.programs import Exploration
 from proofs.scenery import Block, Scene, Step, lasting_writes
 from proofs.sight import seen, term_of, truth_of
 from proofs.terms import constant_of, number
-from proofs.walks import SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
+from proofs.walks import Sealed, SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
 
 BYTE = 8
 GAP = 16  # bytes between two rows below the break: somebody else's
 NO_HOLDER = "a live block has no used block that holds it"
 NOBODYS = "a used block is nobody's"
 _FIRST_SCRIBBLE = 1000  # the numbers below are those of a program's own steps
+_FIRST_VARIABLE = 2000
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,11 @@ class Induction:
         for index, (start, size) in enumerate((*shape.rows, *shape.maps)):
             anything = Scribble(number(start), number(size), _FIRST_SCRIBBLE + index)
             memory = memory.after(anything)
-        for (address, size), value in sorted(shape.words.items()):
-            memory = memory.after(Word(number(address), number(value, size * BYTE)))
+        for index, (start, size) in enumerate(shape.unknown):
+            anything = Scribble(number(start), number(size), _FIRST_VARIABLE + index)
+            memory = memory.after(anything)
+        for (address, size), value in sorted(shape.words.items(), key=lambda word: word[0]):
+            memory = memory.after(Word(number(address), _held(value, size)))
         pages = replace(
             begun.scene.pages,
             top=number(sum(shape.rows[-1]) if shape.rows else self.host.base),
@@ -171,6 +176,12 @@ class Induction:
         view = View(self.places, self._setting, shape.rows, shape.maps, list(shape.blocks))
         truths = self.walker.fits(view, seen(size, _no_decision), alignment)
         return some(*(truth_of(truth) for truth in truths))
+
+
+def _held(value: int | Sealed, size: int):
+    if isinstance(value, Sealed):
+        return applied(value.name, [number(argument) for argument in value.arguments])
+    return number(value, size * BYTE)
 
 
 def _no_decision(_truth) -> bool:
