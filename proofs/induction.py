@@ -14,13 +14,13 @@ from proofs.engine import Engine
 from proofs.gaze import looked
 from proofs.host import Host
 from proofs.logic import Truth, at_most, equal, every, some
-from proofs.memory import Memory, Scribble, Word
+from proofs.memory import Fill, Memory, Scribble, Word, Write
 from proofs.opaque import applied
 from proofs.path import Path, PathAsker
 from proofs.programs import Exploration
 from proofs.scenery import Block, Scene, Step, lasting_writes
 from proofs.sight import seen, term_of, truth_of
-from proofs.terms import constant_of, number
+from proofs.terms import WORD, constant_of, number
 from proofs.walks import Sealed, SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
 
 BYTE = 8
@@ -124,7 +124,7 @@ class Induction:
             anything = Scribble(number(start), number(size), _FIRST_VARIABLE + index)
             memory = memory.after(anything)
         for (address, size), value in sorted(shape.words.items(), key=lambda word: word[0]):
-            memory = memory.after(Word(number(address), _held(value, size)))
+            memory = memory.after(_written(address, size, value))
         pages = replace(
             begun.scene.pages,
             top=number(sum(shape.rows[-1]) if shape.rows else self.host.base),
@@ -178,10 +178,13 @@ class Induction:
         return some(*(truth_of(truth) for truth in truths))
 
 
-def _held(value: int | Sealed, size: int):
+def _written(address: int, size: int, value: int | Sealed) -> Write:
     if isinstance(value, Sealed):
-        return applied(value.name, [number(argument) for argument in value.arguments])
-    return number(value, size * BYTE)
+        arguments = [number(argument) for argument in value.arguments]
+        return Word(number(address), applied(value.name, arguments))
+    if size > WORD // BYTE:  # zeros, of which any part may be read
+        return Fill(number(address), number(size), number(0, BYTE))
+    return Word(number(address), number(value, size * BYTE))
 
 
 def _no_decision(_truth) -> bool:
