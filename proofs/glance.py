@@ -48,7 +48,7 @@ class Glance(View):
         self.need(rule, what, self.read(address, size) == 0)
 
     def sealed(self, address, name, arguments, rule):
-        """Raises Unsound unless the function makes just that of them; those not given are passed."""
+        """Raises Unsound unless the function, where it is given, makes just that of them."""
         if name in self.seals:
             right = self.seals[name](*arguments) == self.read(address, 8)
             self.need(rule, "a checksum is not that of what it seals", right)

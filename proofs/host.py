@@ -93,7 +93,7 @@ class Host:
     maps: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.maps = self.base + 2 * self.limit
+        self.maps = self.base + -(-2 * self.limit // PAGE) * PAGE
         if self.maps + self.limit > SYMBOLS:
             raise ValueError(f"{self.limit} bytes reach into what lies above")
 

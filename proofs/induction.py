@@ -38,6 +38,11 @@ class Room:
     rows: tuple[int, ...] = ()
     maps: tuple[int, ...] = ()
 
+    @property
+    def bytes(self) -> int:
+        """All of it, gaps included."""
+        return sum(self.rows) + GAP * len(self.rows) + sum(self.maps)
+
     def told(self) -> str:
         """In words."""
         parts = [f"{size} bytes below the break" for size in self.rows]

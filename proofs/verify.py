@@ -22,8 +22,8 @@ from proofs.engine import Engine, LoopLimit
 from proofs.ir import Module
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
-from proofs.remember import forget
 from proofs.rebuild import reached
+from proofs.remember import forget
 from proofs.replay import Replay, replay
 from proofs.solver import Solver, Unknown
 from proofs.study import FellShort, Study

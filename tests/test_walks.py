@@ -12,6 +12,7 @@ import pytest
 from models.trace import Kind, Op
 from proofs import follow, walks
 from proofs.glance import Glance, Unsound
+from proofs.host import PAGE, Host
 from proofs.subject_ir import module_of
 from proofs.subjects import subject_of
 from proofs.terms import constant_of, number
@@ -46,10 +47,9 @@ class Followed:
         flags = self.walker.told("FLAGS", ())
         self.subject = replace(subject, flags=(*subject.flags, *flags))
         module = module_of(self.subject, "raw", walks.probe_of(self.walker))
-        monkeypatch.setattr(follow, "compiled", lambda _subject: module)
-        host = follow.Host
-        page = self.walker.told("PAGE", 4096)
-        monkeypatch.setattr(follow, "Host", lambda store: host(store, page=page))
+        monkeypatch.setattr(follow, "compiled", lambda _subject, **_as_built: module)
+        page = self.walker.told("PAGE", PAGE)
+        monkeypatch.setattr(follow, "Host", lambda store: Host(store, page=page))
         self.follower = follow.Follower(self.subject, 1 << 16)
         address_of = self.follower.engine.address_of
         self.places = walks.places_of(self.walker, module, address_of)
@@ -74,7 +74,9 @@ class Followed:
     def look(self) -> Glance:
         """Walks the heap as it is; raises Unsound."""
         rows, maps = self.rows()
-        view = Glance(self.places, self.read, rows, maps, read=self.read, seals={"checksum_of": self.seal})
+        view = Glance(
+            self.places, self.read, rows, maps, read=self.read, seals={"checksum_of": self.seal}
+        )
         self.walker.walk(view)
         return view
 
@@ -89,7 +91,9 @@ def program(seed: int, length: int) -> list[Op]:
     """Random operations of small sizes, of which most take place."""
     chance, live, ops = random.Random(seed), [], []
     for name in range(length):
-        kind = chance.choice((Kind.MALLOC, Kind.MALLOC, Kind.ALIGNED_ALLOC, Kind.FREE, Kind.REALLOC))
+        kind = chance.choice(
+            (Kind.MALLOC, Kind.MALLOC, Kind.ALIGNED_ALLOC, Kind.FREE, Kind.REALLOC)
+        )
         if kind is Kind.MALLOC or not live:
             ops.append(Op(Kind.MALLOC, name, chance.choice((1, 24, 40, 100, 300))))
             live.append(name)
@@ -166,15 +170,7 @@ def test_every_heap_that_is_counted_is_valid(name, monkeypatch):
                 at: value if isinstance(value, int) else followed.seal(*value.arguments)
                 for (at, _), value in shape.words.items()
             }
-            glance = Glance(
-                followed.places,
-                followed.read,
-                laid,
-                mapped,
-                read=lambda at, _size, words=words: words[at],
-                seals={"checksum_of": followed.seal},
-            )
-            followed.walker.walk(glance)
+            glance = followed.walked(laid, mapped, lambda at, _size, words=words: words[at])
             assert tuple(glance.blocks) == shape.blocks
             count += 1
     assert count > 5

@@ -34,7 +34,9 @@ def header(heap, at, words, rule):
 
 def walk_rows(heap):
     """The rows from the lowest up; the last is the top row unless it was given back."""
-    rows = [((at + GRAIN - 1) & -GRAIN, ((at + size) & -GRAIN) - HEAD) for at, size in heap.rows if size]
+    rows = [
+        ((at + GRAIN - 1) & -GRAIN, ((at + size) & -GRAIN) - HEAD) for at, size in heap.rows if size
+    ]
     top = bool(heap.rows) and bool(heap.rows[-1][1])
     heap.field("top_row", [rows[-1][0] if top else 0], "tiling")
     if top:
@@ -75,7 +77,9 @@ def walk_regions(heap):
     link = heap.address("regions")
     for start, size in heap.maps:
         low, high = start + RECORD, start + size - GRAIN
-        payload = heap.word(link, heap.between(low - RECORD, high - RECORD, GRAIN), "tiling") + RECORD
+        payload = (
+            heap.word(link, heap.between(low - RECORD, high - RECORD, GRAIN), "tiling") + RECORD
+        )
         heap.word(payload - RECORD + 8, [payload - start], "tiling")
         header(heap, payload - HEAD, [size | USED | REGION], "tags")
         heap.block(payload, start + size - payload, True)

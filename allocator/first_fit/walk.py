@@ -15,7 +15,9 @@ QUICK = (((), ()), ((0,), ()), ((120,), ()), ((72, 0), ()))
 
 def walk(heap):
     """The rows' records, the newest first, and the list of all blocks, from the lowest up."""
-    rows = [((start + GRAIN - 1) & -GRAIN, start, start + size) for start, size in heap.rows if size]
+    rows = [
+        ((start + GRAIN - 1) & -GRAIN, start, start + size) for start, size in heap.rows if size
+    ]
     open_row = bool(heap.rows) and bool(heap.rows[-1][1])
     heap.field("open", [int(open_row)], "tiling")
     link = heap.address("rows")
