@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 import z3
 
 from proofs.engine import Engine
-from proofs.logic import Truth, at_most, every, is_aligned, one_of, some
+from proofs.logic import Truth, at_most, equal, every, is_aligned, one_of, some
+from proofs.opaque import applied
 from proofs.path import Path
 from proofs.sight import Fact, Number, Seen, seen, term_of, truth_of
 from proofs.terms import WORD, simplify
 from proofs.walks import STRAY, Among, Between, Places, View, Walker
+
+UNSEALED = "a checksum is not that of what it seals"
 
 
 class Forked(Exception):
@@ -69,6 +72,22 @@ class Gaze(View):
         self.path.owe(rule, what, truth)
         if not self.settle(self.path) or not self.engine.reasoning.assume(self.path, truth):
             raise DeadEnd
+
+    def zeros(self, address, size, rule, what=STRAY):
+        """Owes all of them at once."""
+        self.named.append((address, size))
+        held = self.engine.load(self.path, term_of(address), size)
+        self.need(rule, what, Fact(equal(held, 0), self.decide))
+
+    def sealed(self, address, name, arguments, rule):
+        """Owes that the word is exactly that function of these arguments."""
+        held = self.engine.load(self.path, term_of(address), 8)
+        right = applied(name, [term_of(argument) for argument in arguments])
+        self.need(rule, UNSEALED, Fact(equal(held, right), self.decide))
+
+    def any_field(self, name):
+        """Only notes that it was thought of."""
+        self.named.append(self.places.field(name))
 
     def decide(self, truth: Truth) -> bool:
         """The answer on this path; the other side, where there is one, waits for its own walk."""

@@ -82,17 +82,18 @@ def inside(address, length, start, size) -> Truth:
 
 @dataclass
 class Host:
-    """One host: at most `limit` bytes below the break, and as many mapped.
+    """One host: at most `limit` bytes below the break, and as many mapped, in pages of `page`.
 
     The break starts at `base`, mapped regions follow each other from `maps`.
     """
 
     limit: int
     base: int = 0x100_0000
+    page: int = PAGE
     maps: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.maps = self.base + 2 * self.limit
+        self.maps = self.base + -(-2 * self.limit // PAGE) * PAGE
         if self.maps + self.limit > SYMBOLS:
             raise ValueError(f"{self.limit} bytes reach into what lies above")
 
@@ -129,8 +130,8 @@ class Host:
             "munmap": self.munmap,
             "mremap": self.mremap,
             "madvise": _zero,
-            "getpagesize": lambda _engine, path, _terms: [(path, number(PAGE, 32))],
-            "sysconf": lambda _engine, path, _terms: [(path, number(PAGE))],
+            "getpagesize": lambda _engine, path, _terms: [(path, number(self.page, 32))],
+            "sysconf": lambda _engine, path, _terms: [(path, number(self.page))],
             "write": lambda _engine, path, terms: [(path, terms[2])],
         }
 
@@ -224,14 +225,14 @@ class Host:
         room = simplify(number(self.maps + self.limit) - pages.map_top)
         if not engine.reasoning.assume(path, at_most(size, room)):
             return outcomes
-        whole = engine.reasoning.named(path, _pages_up(size), "mapped")
+        whole = engine.reasoning.named(path, self._pages_up(size), "mapped")
         maps = (*pages.maps, (pages.map_top, whole))
         _granted(path, replace(pages, maps=maps, map_top=simplify(pages.map_top + whole)))
         return [*outcomes, (path, pages.map_top)]
 
     def munmap(self, engine: Engine, path: Path, terms: Terms) -> list[Outcome]:
         """munmap of a whole region or of pages at its end; anything else is owed not to be."""
-        address, size = terms[0], _pages_up(terms[1])
+        address, size = terms[0], self._pages_up(terms[1])
         outcomes: list[Outcome] = []
         rest: Path | None = path
         for index, (start, length) in enumerate(path.scene.pages.maps):
@@ -259,6 +260,12 @@ class Host:
             outcomes.append((side, number(0, 32)))
         return outcomes
 
+    def _pages_up(self, size):
+        known = constant_of(size)
+        if known is not None:
+            return number(-(-known // self.page) * self.page)
+        return simplify((size + (self.page - 1)) & number(2**64 - self.page))
+
     def mremap(self, engine: Engine, path: Path, terms: Terms) -> list[Outcome]:
         """mremap in place, of the region mapped last; anything else is refused, as it may be."""
         address, size, new = terms[0], terms[1], terms[2]
@@ -267,11 +274,11 @@ class Host:
         if not pages.maps:
             return outcomes
         start, length = pages.maps[-1]
-        more = simplify(_pages_up(new) - length)
+        more = simplify(self._pages_up(new) - length)
         room = simplify(number(self.maps + self.limit) - pages.map_top)
         last = every(
             equal(address, start),
-            equal(_pages_up(size), length),
+            equal(self._pages_up(size), length),
             less(size, new),
             equal(simplify(start + length), pages.map_top),
             at_most(more, room),
@@ -304,13 +311,6 @@ def _plainly_inside(engine: Engine, path: Path, at: int, length: int, writes: bo
             elif start.value <= at and at + length <= start.value + size.value:
                 return True
     return answer
-
-
-def _pages_up(size):
-    known = constant_of(size)
-    if known is not None:
-        return number(-(-known // PAGE) * PAGE)
-    return simplify((size + (PAGE - 1)) & number(2**64 - PAGE))
 
 
 def _refused(path: Path) -> Outcome:

@@ -14,18 +14,21 @@ from proofs.engine import Engine
 from proofs.gaze import looked
 from proofs.host import Host
 from proofs.logic import Truth, at_most, equal, every, some
-from proofs.memory import Memory, Scribble, Word
+from proofs.memory import Fill, Memory, Scribble, Word, Write
+from proofs.opaque import applied
 from proofs.path import Path, PathAsker
 from proofs.programs import Exploration
 from proofs.scenery import Block, Scene, Step, lasting_writes
 from proofs.sight import seen, term_of, truth_of
-from proofs.terms import constant_of, number
-from proofs.walks import SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
+from proofs.terms import WORD, constant_of, number
+from proofs.walks import Sealed, SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
 
 BYTE = 8
+GAP = 16  # bytes between two rows below the break: somebody else's
 NO_HOLDER = "a live block has no used block that holds it"
 NOBODYS = "a used block is nobody's"
 _FIRST_SCRIBBLE = 1000  # the numbers below are those of a program's own steps
+_FIRST_VARIABLE = 2000
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Room:
 
     rows: tuple[int, ...] = ()
     maps: tuple[int, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """All of it, gaps included."""
+        return sum(self.rows) + GAP * len(self.rows) + sum(self.maps)
 
     def told(self) -> str:
         """In words."""
@@ -97,7 +105,7 @@ class Induction:
     # ---- the premise ----
 
     def _shapes(self, room: Room) -> Iterator[Shape]:
-        rows, maps = _laid(room.rows, self.host.base), _laid(room.maps, self.host.maps)
+        rows, maps = _laid(room.rows, self.host.base, GAP), _laid(room.maps, self.host.maps)
         return shapes(self.walker, self.places, self._setting, rows, maps)
 
     def _setting(self, address: int, size: int) -> int:
@@ -117,8 +125,11 @@ class Induction:
         for index, (start, size) in enumerate((*shape.rows, *shape.maps)):
             anything = Scribble(number(start), number(size), _FIRST_SCRIBBLE + index)
             memory = memory.after(anything)
-        for (address, size), value in sorted(shape.words.items()):
-            memory = memory.after(Word(number(address), number(value, size * BYTE)))
+        for index, (start, size) in enumerate(shape.unknown):
+            anything = Scribble(number(start), number(size), _FIRST_VARIABLE + index)
+            memory = memory.after(anything)
+        for (address, size), value in sorted(shape.words.items(), key=lambda word: word[0]):
+            memory = memory.after(_written(address, size, value))
         pages = replace(
             begun.scene.pages,
             top=number(sum(shape.rows[-1]) if shape.rows else self.host.base),
@@ -172,15 +183,24 @@ class Induction:
         return some(*(truth_of(truth) for truth in truths))
 
 
+def _written(address: int, size: int, value: int | Sealed) -> Write:
+    if isinstance(value, Sealed):
+        arguments = [number(argument) for argument in value.arguments]
+        return Word(number(address), applied(value.name, arguments))
+    if size > WORD // BYTE:  # zeros, of which any part may be read
+        return Fill(number(address), number(size), number(0, BYTE))
+    return Word(number(address), number(value, size * BYTE))
+
+
 def _no_decision(_truth) -> bool:
     raise WalkError("fits() decides something that depends on the size: yield it instead")
 
 
-def _laid(sizes, at: int) -> tuple[tuple[int, int], ...]:
+def _laid(sizes, at: int, gap: int = 0) -> tuple[tuple[int, int], ...]:
     laid = []
     for size in sizes:
         laid.append((at, size))
-        at += size
+        at += size + gap
     return tuple(laid)
 
 

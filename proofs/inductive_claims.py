@@ -61,7 +61,7 @@ def hunts(subject: Subject) -> tuple[Study, ...]:
 def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
     """All operations from all valid heaps of these rooms."""
     menu = Menu(tuple(verb for verb in VERBS if verb in subject.has), 1, ALIGNMENTS)
-    limit = max(sum(room.rows) + sum(room.maps) for room in rooms) + GROWTH
+    limit = max(room.bytes for room in rooms) + GROWTH
     assumptions = (
         f"every heap that {walker.path.name} allows, in "
         + ", or ".join(room.told() for room in rooms)
@@ -72,9 +72,10 @@ def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
     )
 
     def run(module: Module, ledger: Ledger) -> Engine:
-        host = Host(limit)
+        host = Host(limit, page=walker.told("PAGE", PAGE))
         hooks = {**host.hooks(), **opaque.hooks_of(subject)}
         engine = Engine(module, ledger.reasoning, host.guard, hooks)
+        engine.concrete = opaque.concrete_of(subject)
         exploration = Exploration(engine, ledger, menu, host, subject.contract, subject.has)
         Induction(exploration, walker, rooms).run()
         return engine

@@ -49,9 +49,14 @@ def _table(subject: Subject, tables: dict):
     return tables.get(subject.name.partition("+")[0], ()) if subject.bundled else ()
 
 
+def applied(name: str, terms: Sequence[z3.BitVecRef], width: int = 64) -> z3.BitVecRef:
+    """What the function of that name makes of the terms."""
+    sorts = [term.sort() for term in terms]
+    return z3.Function(name, *sorts, z3.BitVecSort(width))(*terms)
+
+
 def _any_function(name: str, width: int) -> Hook:
     def hook(_engine: Engine, path: Path, terms: Sequence[z3.BitVecRef]) -> list[Outcome]:
-        sorts = [term.sort() for term in terms]
-        return [(path, z3.Function(name, *sorts, z3.BitVecSort(width))(*terms))]
+        return [(path, applied(name, terms, width))]
 
     return hook

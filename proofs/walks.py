@@ -179,6 +179,18 @@ class View:
         """What must hold of numbers that were read."""
         raise NotImplementedError
 
+    def zeros(self, address: Number, size: int, rule: str, what: str = STRAY) -> None:
+        """All `size` bytes at `address` are 0: a table of which this memory uses a part."""
+        raise NotImplementedError
+
+    def sealed(self, address: Number, name: str, arguments: Sequence[Number], rule: str) -> None:
+        """The 8 bytes at `address` are what the opaque function makes of these arguments."""
+        raise NotImplementedError
+
+    def any_field(self, name: str) -> None:
+        """A field of the heap structure that may hold anything."""
+        raise NotImplementedError
+
     def field(self, name: str, among: Among, rule: str, what: str = STRAY) -> Number:
         """The number in a field of the heap structure."""
         address, size = self.places.field(name)
@@ -230,13 +242,22 @@ class Pruned(Exception):
     """The choices made so far lead to no heap."""
 
 
+@dataclass(frozen=True)
+class Sealed:
+    """What an opaque function makes of its arguments."""
+
+    name: str
+    arguments: tuple[int, ...]
+
+
 @dataclass
 class Choices(View):
     """A heap in the making: each word is chosen among what it may hold."""
 
     decisions: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
-    words: dict[tuple[int, int], int] = field(default_factory=dict)
+    words: dict[tuple[int, int], int | Sealed] = field(default_factory=dict)
+    unknown: list[tuple[int, int]] = field(default_factory=list)
     _bytes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def word(self, address, among, rule, what=STRAY, size=8):
@@ -248,6 +269,20 @@ class Choices(View):
         if value not in tuple(among):
             raise Pruned
         return value
+
+    def zeros(self, address, size, rule, what=STRAY):
+        """One long word."""
+        self.word(address, [0], rule, what, size)
+
+    def sealed(self, address, name, arguments, rule):
+        """Remembers of what: the state will hold the function itself."""
+        self._claim(address, 8)
+        self.words[address, 8] = Sealed(name, tuple(arguments))
+
+    def any_field(self, name):
+        """Left open."""
+        self._claim(*self.places.field(name))
+        self.unknown.append(self.places.field(name))
 
     def _claim(self, address: int, size: int) -> None:
         for byte in range(address, address + size):
@@ -276,13 +311,15 @@ class Choices(View):
 class Shape:
     """A valid heap: what its words hold, and its blocks; all other bytes may be anything.
 
-    words  (address, bytes) -> value
+    words    (address, bytes) -> value
+    unknown  (address, bytes) of variables that may hold anything
     """
 
     rows: tuple[tuple[int, int], ...]
     maps: tuple[tuple[int, int], ...]
-    words: dict[tuple[int, int], int]
+    words: dict[tuple[int, int], int | Sealed]
     blocks: tuple[SeenBlock, ...]
+    unknown: tuple[tuple[int, int], ...] = ()
 
     def picture(self) -> str:
         """One line: usable bytes of the blocks from the lowest up, `#` used, `.` free."""
@@ -302,7 +339,8 @@ def shapes(
         except Pruned:
             pass
         else:
-            yield Shape(view.rows, view.maps, view.words, tuple(view.blocks))
+            blocks, unknown = tuple(view.blocks), tuple(view.unknown)
+            yield Shape(view.rows, view.maps, view.words, blocks, unknown)
         decisions, counts = view.decisions[: len(view.counts)], view.counts
         while decisions and decisions[-1] + 1 == counts[len(decisions) - 1]:
             decisions.pop()
