@@ -39,11 +39,13 @@ class Requests:
 
     refused  which of them was refused first, counted from 1; 0 for none
     refusals how many of them were refused
+    answers  to each of them, in order: granted or not
     """
 
     granted: int = 0
     refused: int = 0
     refusals: int = 0
+    answers: tuple[bool, ...] = ()
 
 
 NO_REQUESTS = Requests()
@@ -317,14 +319,17 @@ def _refused(path: Path) -> Outcome:
     pages = path.scene.pages
     requests = pages.requests
     first = requests.refused or requests.granted + 1
-    requests = replace(requests, refused=first, refusals=requests.refusals + 1)
+    answers = (*requests.answers, False)
+    refusals = requests.refusals + 1
+    requests = replace(requests, refused=first, refusals=refusals, answers=answers)
     path.scene = replace(path.scene, pages=replace(pages, requests=requests))
     _says(path, ENOMEM)
     return path, number(FAILED)
 
 
 def _granted(path: Path, pages: Pages) -> None:
-    requests = replace(pages.requests, granted=pages.requests.granted + 1)
+    before = pages.requests
+    requests = replace(before, granted=before.granted + 1, answers=(*before.answers, True))
     path.scene = replace(path.scene, pages=replace(pages, requests=requests))
 
 

@@ -27,7 +27,7 @@ BYTE = 8
 GAP = 16  # bytes between two rows below the break: somebody else's
 NO_HOLDER = "a live block has no used block that holds it"
 NOBODYS = "a used block is nobody's"
-_FIRST_SCRIBBLE = 1000  # the numbers below are those of a program's own steps
+_DEAD, _LIVE = 1000, 3000  # scribbles; the numbers below are those of a program's own steps
 _FIRST_VARIABLE = 2000
 
 
@@ -77,19 +77,19 @@ class Induction:
         Stops behind the first that refutes something.
         """
         ledger = self.exploration.ledger
-        begun = self._opened()
+        begun = self.begin()
         for room in self.rooms:
-            for shape in self._shapes(room):
+            for shape in self.shapes(room):
                 self.heaps += 1
                 ledger.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
-                state = self._state(shape, begun)
+                state = self.state(shape, begun)
                 ledger.premise(state)
                 for _ in self.exploration.operations(state):
                     pass
                 if ledger.refuted:
                     return
 
-    def _opened(self) -> Path:
+    def begin(self) -> Path:
         """The base case: what initialisation leaves satisfies the walk."""
         begun: Path | None = None
         for path in self.exploration.opened():
@@ -104,11 +104,12 @@ class Induction:
 
     # ---- the premise ----
 
-    def _shapes(self, room: Room) -> Iterator[Shape]:
+    def shapes(self, room: Room) -> Iterator[Shape]:
+        """Every valid heap in the room."""
         rows, maps = _laid(room.rows, self.host.base, GAP), _laid(room.maps, self.host.maps)
-        return shapes(self.walker, self.places, self._setting, rows, maps)
+        return shapes(self.walker, self.places, self.setting, rows, maps)
 
-    def _setting(self, address: int, size: int) -> int:
+    def setting(self, address: int, size: int) -> int:
         """What initialisation left in a variable, which must be plain."""
         value = constant_of(self._at_first(address, size))
         if value is None:
@@ -119,12 +120,17 @@ class Induction:
         asker = PathAsker(self.engine.reasoning, Path(self._initial))
         return self._initial.load(number(address), size, asker)
 
-    def _state(self, shape: Shape, begun: Path) -> Path:
-        """Any memory of that shape, as a path that has executed nothing."""
+    def state(self, shape: Shape, begun: Path, dead: int = _DEAD) -> Path:
+        """Any memory of that shape, as a path that has executed nothing.
+
+        dead: the number of the first of the scribbles that stand for bytes that are nobody's
+        """
         memory = begun.memory
+        story, live = _building(shape)
         for index, (start, size) in enumerate((*shape.rows, *shape.maps)):
-            anything = Scribble(number(start), number(size), _FIRST_SCRIBBLE + index)
-            memory = memory.after(anything)
+            memory = memory.after(Scribble(number(start), number(size), dead + index))
+        for block in live:
+            memory = memory.after(Scribble(block.payload, block.size, _LIVE + block.number))
         for index, (start, size) in enumerate(shape.unknown):
             anything = Scribble(number(start), number(size), _FIRST_VARIABLE + index)
             memory = memory.after(anything)
@@ -137,7 +143,6 @@ class Induction:
             pieces=tuple((number(start), number(size)) for start, size in shape.rows),
             maps=tuple((number(start), number(size)) for start, size in shape.maps),
         )
-        story, live = _building(shape)
         return Path(memory, Scene(pages, live, story, shape=shape, built=len(story)))
 
     # ---- the conclusion ----
@@ -146,7 +151,7 @@ class Induction:
         """Every heap that the path may have, with all that its walk owes."""
         settle: Callable[[Path], bool] = self.exploration.ledger.settle
         for walked, gaze in looked(
-            self.walker, self.places, self._setting, self.engine, settle, path
+            self.walker, self.places, self.setting, self.engine, settle, path
         ):
             _owe_holders(walked, gaze.blocks)
             self._demand_named(walked, gaze.named)
@@ -178,7 +183,7 @@ class Induction:
     def fits(self, path: Path, size, alignment: int) -> Truth:
         """Whether the heap that the operation began with serves the request by itself."""
         shape: Shape = path.scene.shape
-        view = View(self.places, self._setting, shape.rows, shape.maps, list(shape.blocks))
+        view = View(self.places, self.setting, shape.rows, shape.maps, list(shape.blocks))
         truths = self.walker.fits(view, seen(size, _no_decision), alignment)
         return some(*(truth_of(truth) for truth in truths))
 

@@ -48,8 +48,18 @@ def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
     walker = walker_of(subject)
     if walker is None:
         return ()
+    return (study(subject, walker, rooms_of(walker, quick)),)
+
+
+def rooms_of(walker: Walker, quick: bool = False) -> tuple[Room, ...]:
+    """The memories whose every valid heap is looked at."""
     rooms = walker.told("QUICK", QUICK) if quick else walker.told("ROOMS", ROOMS)
-    return (study(subject, walker, tuple(Room(*room) for room in rooms)),)
+    return tuple(Room(*room) for room in rooms)
+
+
+def limit_of(rooms: tuple[Room, ...]) -> int:
+    """The bytes that a host grants: these rooms, and a little more."""
+    return max(sum(room.rows) + sum(room.maps) for room in rooms) + GROWTH
 
 
 def hunts(subject: Subject) -> tuple[Study, ...]:
