@@ -269,8 +269,21 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     return detail;
 }
 
+/* The bytes ask for what a dense program has by itself never. */
+static int is_extreme(const struct decoder *d, const uint8_t *bytes)
+{
+    return bytes[2] == EXTREME_CLASS && !switched(d->limits, DECODE_DENSE);
+}
+
+static int may_be_huge(const struct decoder *d, const uint8_t *bytes)
+{
+    return d->huge || is_extreme(d, bytes);
+}
+
 static uint64_t palette_size(const struct decoder *d, const uint8_t *bytes)
 {
+    if (is_extreme(d, bytes))
+        return huge_size(bytes[3] >> 5, bytes[3]);
     enum size_class kind = d->palette[bytes[2] & 15];
     if (d->bulky && (bytes[2] & 15) == 0)
         kind = S_BULKY;
@@ -284,7 +297,7 @@ static uint64_t realloc_size(const struct decoder *d, const uint8_t *bytes, uint
     static const uint8_t shift[8] = { 0, 0, 0, 1, 2, 0, 0, 0 };
     uint64_t size = palette_size(d, bytes);
     unsigned shape = bytes[2] >> 4;
-    if (shape & 1) { /* relative to what the block has */
+    if (shape & 1 && !is_extreme(d, bytes)) { /* relative to what the block has */
         uint64_t delta = bytes[3] >> 4;
         delta = delta & 8 ? delta * 16 : near(d, bytes[3]);
         size = shape & 8 ? (old << shift[shape >> 1 & 7]) + delta
@@ -341,12 +354,12 @@ static struct op huge_calloc(struct decoder *d, const uint8_t *bytes)
 static struct op decode_calloc(struct decoder *d, const uint8_t *bytes)
 {
     static const uint8_t counts[8] = { 1, 2, 3, 4, 7, 8, 16, 0 };
-    if (d->huge && bytes[1] % 4 == 3)
+    if (may_be_huge(d, bytes) && bytes[1] % 4 == 3)
         return huge_calloc(d, bytes);
     uint64_t size = palette_size(d, bytes);
     uint64_t count = counts[bytes[1] >> 5];
     if (!count) /* one byte each, or none of any size */
-        return bytes[1] & 16 && d->huge ? made(OP_CALLOC, make(d, 0), 0, size)
+        return bytes[1] & 16 && may_be_huge(d, bytes) ? made(OP_CALLOC, make(d, 0), 0, size)
                                         : made(OP_CALLOC, make(d, size), size, 1);
     uint64_t each = size / count;
     return made(OP_CALLOC, make(d, count * each), count, each);
@@ -359,12 +372,13 @@ static struct op decode_aligned(struct decoder *d, const uint8_t *bytes)
     while (!allowed(d->limits, order[turn]))
         turn = (turn + 1) % 3;
     unsigned choice = bytes[1] / 3;
-    unsigned exponent = choice < 64 ? choice % 10 + 3 : d->huge ? choice * 5 / 2 - 147 : 12;
+    int huge = may_be_huge(d, bytes);
+    unsigned exponent = choice < 64 ? choice % 10 + 3 : huge ? choice * 5 / 2 - 147 : 12;
     uint64_t alignment = power_of_two(exponent < 64 ? exponent : 63);
     uint64_t size = palette_size(d, bytes);
     if (choice % 8 == 7 && alignment < PAGE)
         size = alignment; /* the sizes that forget the header's place */
-    if (choice == 63 && d->huge && switched(d->limits, DECODE_INVALID_ALIGNMENT))
+    if (choice == 63 && huge && switched(d->limits, DECODE_INVALID_ALIGNMENT))
         alignment = bytes[3];
     return made(order[turn], make(d, alignment > size ? alignment : size), alignment, size);
 }

@@ -7,8 +7,9 @@
  *      | what | which | size class | size detail |
  *
  * `what` picks the operation, `which` the block (or a calloc's shape, or an alignment), the last
- * two the size.  A change in one operation leaves the others where they are.  A remainder shorter
- * than an operation is ignored.
+ * two the size; the class EXTREME_CLASS makes a huge one of the detail, and lets a calloc overflow
+ * and an alignment be huge, in a dense program too.  A change in one operation leaves the others
+ * where they are.  A remainder shorter than an operation is ignored.
  *
  * The decoder keeps its own notion of live (made and not freed), which may be wrong where the
  * subject refuses a request: operations on dead names are skipped by the executor.
@@ -22,7 +23,7 @@
 #include "layout.h"
 
 enum { PROFILE_BYTES = 8, OPERATION_BYTES = 4, EDGE_CAPACITY = 16, LARGE_SIZES = 16,
-       DISTANCES = 32 };
+       DISTANCES = 32, EXTREME_CLASS = 0xFF };
 
 enum decode_switch {
     DECODE_FREE_NULL = 1,          /* free NULL may appear */

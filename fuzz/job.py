@@ -27,7 +27,7 @@ class Job:
     subject: Subject
     limits: bytes
     decoder: Path
-    mutator: Path
+    mutator: Path | None  # None: libFuzzer's own, which knows bytes alone
     corpus: Path
     journal: Path
     runs: int = 0
