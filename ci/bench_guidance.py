@@ -1,4 +1,4 @@
-"""Measures guidance: executions and CPU seconds until a planted bug is first seen, by way of search.
+"""Measures guidance: executions and CPU seconds until a planted bug is first seen, way by way.
 
 It proves nothing about one seed or one bug; read the medians.  Each way is a part of what
 fuzz/run.py does, with its program lengths: libFuzzer on C edges, with its own mutations of bytes
@@ -246,8 +246,8 @@ def markdown(figures: Figures, seeds: int, runs: int) -> str:
     head = ["bug", *figures.ways]
     lines = [
         BEGIN,
-        f"Written by `python ci/bench_guidance.py --write --seeds {seeds} --runs {runs}`: executions",
-        "and CPU seconds until the bug is first seen, medians over the seeds.",
+        f"Written by `python ci/bench_guidance.py --write --seeds {seeds} --runs {runs}`:",
+        "executions and CPU seconds until the bug is first seen, medians over the seeds.",
         "",
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",

@@ -1,4 +1,4 @@
-/* The mutator as a program, for whoever must not load C: reads programs, writes what becomes of them.
+/* The mutator as a program, for whoever must not load C: programs in, what becomes of them out.
  *
  * Input, repeated: struct request, then its two programs.  Output for each: the size (4 bytes) and
  * the bytes.  It ends with status 1 where more was written than there is room for.

@@ -178,7 +178,9 @@ static void change_size(struct program *p)
  * a step of the selector is the neighbour among the blocks. */
 static void step(struct program *p, uint8_t *operation)
 {
-    static const struct { uint8_t field, by; } steps[] = { { 3, 1 }, { 3, 1 }, { 2, 16 }, { 1, 1 } };
+    static const struct { uint8_t field, by; } steps[] = {
+        { 3, 1 }, { 3, 1 }, { 2, 16 }, { 1, 1 },
+    };
     size_t which = draw(p, sizeof steps / sizeof *steps);
     uint8_t by = steps[which].by;
     operation[steps[which].field] += draw(p, 2) ? by : (uint8_t)-by;
