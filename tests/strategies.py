@@ -169,7 +169,7 @@ class Writer:
         alignment = self.draw(ALIGNMENTS)
         if self.contract.invalid_alignment and self.draw(st.integers(0, 9)) == 9:
             alignment = self.draw(_INVALID)
-        elif self.draw(_ONE_IN_20) == 19:
+        elif self.draw(st.integers(0, 9)) == 9:
             alignment = self.draw(FAR_ALIGNMENTS)
         size = alignment if self.draw(st.integers(0, 4)) == 4 else self.size()
         return Op(kind, self.name(alignment + size), alignment, size)
