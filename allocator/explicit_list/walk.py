@@ -16,7 +16,7 @@ def walk(heap):
         for name in ("first", "end", "limit", "free_list"):
             heap.field(name, [0], "tiling")
         return
-    (start, size), end_of_all = heap.rows[0], heap.rows[-1][0] + heap.rows[-1][1]
+    (start, _size), end_of_all = heap.rows[0], heap.rows[-1][0] + heap.rows[-1][1]
     fence = end_of_all - (end_of_all - start) % GRAIN - TAG
     first = heap.field("first", [start + TAG], "tiling")
     end = heap.field("end", [fence], "tiling")
