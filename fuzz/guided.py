@@ -126,6 +126,7 @@ class Guided:
         while worker.running:
             for message in worker.messages(POLL_SECONDS):
                 if isinstance(message, Suspect):
+                    self._note_progress()
                     yield message
             now = time.monotonic()
             if self._note_progress():
@@ -137,6 +138,7 @@ class Guided:
                 worker.kill()
         for message in worker.messages(0):
             if isinstance(message, Suspect):
+                self._note_progress()
                 yield message
         self._note_progress()
         if not self.executions and not self._finished():

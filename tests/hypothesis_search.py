@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, core, given, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fuzz.bench import Bench
+from fuzz.limits import probe_edges
 from models.trace import Op, Trace
 from tests import strategies
 from tests.stateful import machine_for
@@ -89,9 +90,10 @@ def whole_traces(
 ) -> Found:
     """Random traces, complete before they run."""
     found = Found(pulse, stop)
+    edges = probe_edges(bench.execute, bench.subject)
 
     @_ENDLESS
-    @given(strategies.traces(bench.subject))
+    @given(strategies.traces(bench.subject, edges=edges))
     def search(trace: Trace) -> None:
         found.beat()
         found.executions += not found.trace
