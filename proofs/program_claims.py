@@ -30,13 +30,11 @@ STUDIES = ("first", "bounded")
 PLENTY = 2**44
 LITTLE = 2**14
 LITTLE_OF = {"mmap_heap": 2**18, "bump": 2**18}
-# Where nothing but patience is missing, and a great deal of it.
-EFFORT_OF = {"tlsf": 30_000}
 # Where the walk takes longer than all else, so that the layout is left to claims of one operation.
 UNCHECKED = {"tlsf": True}
 UNCHECKED_TOLD = ("its own word on the layout is not asked",)
 # Where every size class is a path of its own, programs are made of small requests.
-MOST_OF = {"tlsf": 2**8 - 1, "buddy": 2**8 - 1}
+MOST_OF = {"tlsf": 2**6 - 1, "buddy": 2**8 - 1}
 EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
 _FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(64))
 
@@ -76,7 +74,7 @@ def first(subject: Subject, quick: bool) -> Bound:
     return Bound(
         (Menu(("malloc", "product", "aligned_alloc"), 1, _FEW if quick else _MANY),),
         PLENTY,
-        _effort(subject, quick),
+        BRISK if quick else PATIENT,
     )
 
 
@@ -89,12 +87,8 @@ def few(subject: Subject, quick: bool) -> Bound:
         menus.insert(0, Menu(("malloc", "free"), 2, foreign=True))
     if is_walked(subject) and not quick:
         menus.append(Menu(("malloc", "free", "realloc"), 3))
-    most, effort = _by_name(subject, MOST_OF, 0), _effort(subject, quick)
+    most, effort = _by_name(subject, MOST_OF, 0), BRISK if quick else PATIENT
     return Bound(tuple(replace(menu, most=most) for menu in menus), _limit(subject), effort)
-
-
-def _effort(subject: Subject, quick: bool) -> int:
-    return _by_name(subject, EFFORT_OF, BRISK) if quick else PATIENT
 
 
 def _by_name(subject: Subject, table: dict[str, int], otherwise: int) -> int:
