@@ -12,7 +12,10 @@ from allocator.catalogue import bundled
 
 HERE = Path(__file__).resolve().parent
 ALLOCATORS = HERE.parent / "allocator"
-SHARED = ("program_claims.py", "programs.py", "menu.py", "induction.py", "shapes.py")
+SHARED = (
+    *("program_claims.py", "programs.py", "menu.py"),
+    *("inductive_claims.py", "induction.py", "walks.py", "sight.py"),
+)
 OWN = {
     "explicit_list": ("size_claims.py", "alignment_claims.py", "row_walk.py", "invariants.py"),
 }
@@ -35,9 +38,8 @@ def sources(name: str) -> set[Path]:
 
 
 def own_claims(name: str) -> list[Path]:
-    """The Python that speaks of one allocator alone."""
-    files = [HERE / each for each in OWN.get(name, ())]
-    return [path for path in (*files, HERE / "heaps" / f"{name}.py") if path.is_file()]
+    """The Python that speaks of one allocator alone: its walker, and what it has in this folder."""
+    return [HERE / each for each in OWN.get(name, ())] + sorted((ALLOCATORS / name).glob("*.py"))
 
 
 def told() -> str:
