@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import llvmlite
@@ -30,7 +29,7 @@ _DECIDES_NOTHING = (
 
 def key(*parts: object) -> str:
     """The digest of these parts, the code of proofs/, and the versions of solver and IR reader."""
-    known = (z3.get_full_version(), llvmlite.__version__, _own_code(), *map(str, parts))
+    known = (z3.get_full_version(), llvmlite.__version__, _OWN_CODE, *map(str, parts))
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:32]
 
 
@@ -67,10 +66,13 @@ def _path(kind: str, digest: str) -> Path:
     return CACHE / kind / f"{digest}.json"
 
 
-@cache
-def _own_code() -> str:
+def _digest_of_code() -> str:
     digest = hashlib.sha256()
     deciding = [path for path in HERE.glob("*.py") if path.name not in _DECIDES_NOTHING]
     for path in sorted(deciding):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+# At once: what is written into these files later is not what this process runs.
+_OWN_CODE = _digest_of_code()
