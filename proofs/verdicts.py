@@ -15,7 +15,7 @@ import llvmlite
 import z3
 
 from allocator import artifacts
-from proofs.subjects import CACHE, HERE
+from proofs.subjects import CACHE, HERE, SOURCES
 
 _DECIDES_NOTHING = (
     "run.py",
@@ -51,12 +51,15 @@ def keep(kind: str, digest: str, outcome: dict) -> None:
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """A digest of these files, and of those in these folders that a subject is made of."""
+    """A digest of these files, and of those in these folders that a subject is made of.
+
+    A heap walker is one of them.
+    """
     digest = hashlib.sha256()
     for path in paths:
         files = [path] if path.is_file() else sorted(path.rglob("*.*"))
         for file in files:
-            if file.suffix in (".c", ".h", ".toml"):
+            if file.suffix in (".c", ".h", ".toml", ".py"):
                 digest.update(str(file.relative_to(path.parent)).encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -69,7 +72,7 @@ def _path(kind: str, digest: str) -> Path:
 def _digest_of_code() -> str:
     digest = hashlib.sha256()
     deciding = [path for path in HERE.glob("*.py") if path.name not in _DECIDES_NOTHING]
-    for path in sorted(deciding):
+    for path in sorted([*deciding, *SOURCES.glob("*_walk.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
