@@ -6,6 +6,8 @@ It decides nothing: verify.py does; what an earlier run took tells only the orde
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -82,10 +84,12 @@ class Campaign:
         ]
 
     def _work(self, job: Job, send: Callable[[object], None]) -> None:
-        told = 0.0
+        told, parent = 0.0, os.getppid()
 
         def progress(text: str) -> None:
             nonlocal told
+            if os.getppid() != parent:
+                sys.exit("whoever asked is gone")
             if text and time.monotonic() - told >= PATIENCE:
                 told = time.monotonic()
                 send(text)

@@ -72,7 +72,9 @@ def refuted_by(
 
 def _remembered(planted: Planted, claim: Claim, kind: str, since: float, poll) -> Canary:
     module = compiled(planted.subject, kind, planted.wrapper)
-    digest = verdicts.key(module.digest, claim, planted.subject.contract, planted.prefix)
+    walker = planted.subject.walker
+    rules = verdicts.digest_of([walker] if walker else [])
+    digest = verdicts.key(module.digest, claim, planted.subject.contract, planted.prefix, rules)
     known = verdicts.recalled("canaries", digest, since)
     if known:
         return Canary(**known)

@@ -19,7 +19,10 @@ OPAQUE: dict[str, dict[str, int]] = {"best_fit": {"checksum_of": 64}}
 # allocator -> functions whose results are taken one by one: they choose a list
 CHOOSING: dict[str, tuple[str, ...]] = {"tlsf": ("class_of",)}
 # allocator -> what it is compiled with, so that its tables are small enough to walk
-SMALLER: dict[str, tuple[str, ...]] = {"tlsf": ("-DTLSF_SECOND_BITS=1",)}
+SMALLER: dict[str, tuple[str, ...]] = {
+    "tlsf": ("-DTLSF_SECOND_BITS=1",),
+    "buddy": ("-DBUDDY_FIRST=9",),
+}
 
 
 def hooks_of(subject: Subject) -> dict[str, Hook]:

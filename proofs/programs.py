@@ -299,7 +299,7 @@ class Exploration:
         if self.contract.enomem:
             said = equal(errno_of(self.engine, path), ENOMEM)
             path.owe("errno", NO_ENOMEM, some(nothing, said))
-        if self.contract.malloc_zero == "unique" and not self._may_be_full(path):
+        if self.contract.malloc_zero == "unique" and not self._may_be_full(path.scene):
             path.owe("zero_size", NO_BLOCK, negate(nothing))
         wrote = lasting_writes(path)
         for write in wrote:
@@ -311,9 +311,8 @@ class Exploration:
         else:
             self.ledger.settle(path)
 
-    def _may_be_full(self, path: Path) -> bool:
+    def _may_be_full(self, scene: Scene) -> bool:
         """The host refused pages, or the heap is one that others filled and asks for none."""
-        scene = path.scene
         return bool(scene.pages.requests.refused or (scene.pages.room and scene.live))
 
     def _after(self, path: Path) -> Iterator[Path]:

@@ -22,15 +22,17 @@ from rich.markup import escape
 from allocator.catalogue import gallery
 from allocator.subject import Subject
 from models.trace import from_text
+from proofs import count
 from proofs import report as reports
 from proofs.campaign import Campaign
-from proofs.claims import PROVED, REFUTED
+from proofs.claims import PROVED, REFUTED, Claim
 from proofs.engine import LoopLimit
 from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
 from proofs.subjects import NoSubject, compiled, subject_of
 from proofs.verify import Limits, Report, claims_matching
 
+Wanted = dict[str, list[Claim]]
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
 A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
@@ -82,11 +84,17 @@ def main(
         bool, typer.Option("--fresh", help="believe no verdict of an earlier run")
     ] = False,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
+    counted: Annotated[
+        bool, typer.Option("--count", help="lines of claim beside lines of C")
+    ] = False,
 ) -> None:
     """Proves or refutes what the allocator promises, by symbolic execution of its LLVM IR.
 
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
+    if counted:
+        print(count.told())
+        raise typer.Exit(ALL_PROVED)
     kind = "optimised" if optimised else "raw"
     chosen = _subjects(subjects or gallery(), prefix, kind)
     if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
@@ -95,18 +103,9 @@ def main(
         raise typer.Exit(_replay(replay, chosen))
     strange = not all(subject.bundled for subject in chosen.values())
     quick = strange if quick is None else quick
-    try:
-        wanted = {
-            name: claims_matching(subject, claim, quick, kind) for name, subject in chosen.items()
-        }
-    except NoSubject as error:
-        _stop(str(error))
-    if not any(wanted.values()):
-        _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
+    wanted = _wanted(chosen, claim, quick, kind)
     if list_claims:
-        for name, entries in wanted.items():
-            for entry in entries:
-                print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
+        _list(wanted)
         raise typer.Exit(ALL_PROVED)
     if seconds is None:
         seconds = A_MINUTE if strange else 0
@@ -117,6 +116,25 @@ def main(
     done = campaign.finished()
     _tell(done, json_file)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
+
+
+def _wanted(chosen: dict[str, Subject], claim: str, quick: bool, kind: str) -> Wanted:
+    """The claims that match, of each subject; at least one."""
+    try:
+        wanted = {
+            name: claims_matching(subject, claim, quick, kind) for name, subject in chosen.items()
+        }
+    except NoSubject as error:
+        _stop(str(error))
+    if not any(wanted.values()):
+        _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
+    return wanted
+
+
+def _list(wanted: Wanted) -> None:
+    for name, entries in wanted.items():
+        for entry in entries:
+            print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
 
 
 def _progress(line: str) -> None:
