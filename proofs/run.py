@@ -26,6 +26,7 @@ from proofs.claims import PROVED, REFUTED
 from proofs.engine import LoopLimit
 from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
+from proofs.second import NoSecondSolver
 from proofs.subjects import NoSubject, compiled, subject_of
 from proofs.verify import Report, claims_matching, unfinished, verify
 
@@ -67,6 +68,9 @@ def main(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="believe no verdict of an earlier run")
     ] = False,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
+    ] = False,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
 ) -> None:
     """Proves or refutes what the allocator promises, by symbolic execution of its LLVM IR.
@@ -90,7 +94,7 @@ def main(
                 print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
         raise typer.Exit(ALL_PROVED)
     done: dict[str, list[Report]] = {name: [] for name in chosen}
-    interrupted = _prove_all(done, chosen, claim, quick, kind, fresh)
+    interrupted = _prove_all(done, chosen, claim, quick, kind, fresh, cross_check)
     if interrupted:
         for name, entries in done.items():
             entries += unfinished(chosen[name], claim, entries, quick, kind)
@@ -132,6 +136,7 @@ def _prove_all(
     quick: bool,
     kind: str,
     fresh: bool,
+    cross_check: bool,
 ) -> bool:
     """Fills `done` as reports come in; True when Ctrl-C cut it short."""
     progress = _Progress()
@@ -140,9 +145,10 @@ def _prove_all(
         for name, reports_of in done.items():
             progress.of = name
             told = {"quick": quick, "kind": kind, "fresh": fresh, "progress": progress}
+            told["cross_check"] = cross_check
             for entry in verify(chosen[name], claim, **told):
                 reports_of.append(entry)
-    except NoSubject as error:
+    except (NoSubject, NoSecondSolver) as error:
         _stop(str(error))
     except KeyboardInterrupt:
         ERR.print("interrupted: what is done so far follows")

@@ -24,6 +24,7 @@ from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
 from proofs.replay import Replay, replay
+from proofs.second import Second
 from proofs.solver import Solver, Unknown
 from proofs.study import Study
 from proofs.subjects import NoSubject, compiled, inputs_of, studies_of
@@ -37,6 +38,7 @@ class Report:
     uncovered  basic blocks of the functions the study enters that no path executed
     canary     the planted bug that the same claim refuted, "" if none was needed
     cached     whether an earlier run found it out, in `seconds` of its own
+    second     what a second solver said, "" if none was asked
     """
 
     claim: Claim
@@ -50,6 +52,7 @@ class Report:
     trace: Trace | None = None
     replayed: Replay | None = None
     cached: bool = False
+    second: str = ""
 
 
 def claims_matching(
@@ -81,6 +84,7 @@ def verify(
     quick: bool = False,
     kind: str = "raw",
     fresh: bool = False,
+    cross_check: bool = False,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Iterator[Report]:
     """A report for each claim that matches, as studies finish; raises NoSubject.
@@ -89,21 +93,25 @@ def verify(
 
     kind: the IR as the programmer wrote it ("raw"), or "optimised" as -O2 made it.
     fresh: find everything out anew, canaries too.
+    cross_check: ask a second solver too, and believe no earlier verdict; raises NoSecondSolver.
     """
     module = compiled(subject, kind)
     for study in studies_of(subject, module, quick, kind):
         claims = tuple(claim for claim in study.claims if fnmatch.fnmatch(claim.name, pattern))
-        known = None if fresh else _recalled(subject, module, study, claims)
+        known = None if fresh or cross_check else _recalled(subject, module, study, claims)
         if known:
             yield from known
         elif claims:
             progress(f"{study.name}: {study.claims[0].says if len(claims) == 1 else 'exploring'}")
             forget()
             reports = []
-            for report in verify_study(subject, module, study, claims, kind, progress, fresh):
+            second = Second() if cross_check else None
+            told = (kind, progress, fresh, second)
+            for report in verify_study(subject, module, study, claims, *told):
                 reports.append(report)
                 yield report
-            _keep(subject, module, study, claims, reports)
+            if not cross_check:
+                _keep(subject, module, study, claims, reports)
 
 
 def _key(subject: Subject, module: Module, study: Study, claims) -> str:
@@ -136,17 +144,25 @@ def _keep(subject: Subject, module: Module, study: Study, claims, reports: list[
 
 
 def verify_study(
-    subject: Subject, module: Module, study: Study, claims, kind: str, progress, fresh=False
+    subject: Subject,
+    module: Module,
+    study: Study,
+    claims,
+    kind: str,
+    progress,
+    fresh: bool = False,
+    second: Second | None = None,
 ) -> Iterator[Report]:
     """A report for each of the study's `claims`."""
     started = time.monotonic()
-    solver = Solver(effort=study.effort, poll=lambda: progress(""))
+    solver = Solver(effort=study.effort, poll=lambda: progress(""), second=second)
     ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
     trouble, engine = _explored(module, study, ledger)
     seconds = time.monotonic() - started
     for claim in claims:
         report = Report(claim, PROVED, study.bound_of(claim), study.assumptions)
         report.seconds = seconds / len(claims)
+        report.second = second.told() if second else ""
         refutation = ledger.refuted.get(claim.name)
         if refutation is not None:
             report.verdict = REFUTED
