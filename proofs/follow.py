@@ -90,10 +90,10 @@ class _Numbers(Reasoning):
 class Follower:
     """The engine on numbers: one operation at a time, from the empty heap."""
 
-    def __init__(self, subject: Subject, store: int = STORE) -> None:
-        reasoning = _Numbers(Solver())
+    def __init__(self, subject: Subject, store: int = STORE, kind: str = "raw") -> None:
+        reasoning, module = _Numbers(Solver()), compiled(subject, kind, as_built=True)
         self.subject, self.host = subject, Host(store)
-        self.engine = make_engine(compiled(subject, as_built=True), reasoning, self.host)
+        self.engine = make_engine(module, reasoning, self.host)
         arena = subject.contract.arena
         self.path = self.host.started(self.engine, reasoning, Scene, arena)
         self.blocks: dict[int, tuple[int, int]] = {}

@@ -58,6 +58,9 @@ def main(
     optimised: Annotated[
         bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
     ] = False,
+    unoptimised: Annotated[
+        bool, typer.Option("--unoptimised", help="the code of -O0, its locals in memory")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
     ] = None,
@@ -77,7 +80,9 @@ def main(
 
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
-    kind = "optimised" if optimised else "raw"
+    if optimised and unoptimised:
+        _stop("--optimised or --unoptimised, not both")
+    kind = "optimised" if optimised else "unoptimised" if unoptimised else "raw"
     chosen = _subjects(subjects or gallery(), prefix, kind)
     if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
         _stop(f"{json_file}: no such folder")

@@ -27,6 +27,7 @@ from proofs.memory import Memory, Word
 from proofs.path import Path, Reasoning
 from proofs.read_ir import read_ir
 from proofs.solver import Solver
+from proofs.subject_ir import FLAGS
 from proofs.subjects import subject_of
 from proofs.terms import as_sum, constant_of, number, simplify, value_range
 
@@ -101,6 +102,13 @@ def test_executor_and_library_give_the_same_addresses(subject):
     with open_executor(catalogue.resolve(subject)) as executor:
         for seed in range(PROGRAMS):
             assert not told_apart(subject, seed, executor), f"seed {seed}"
+
+
+@pytest.mark.parametrize("subject", catalogue.gallery())
+def test_every_kind_of_ir_gives_the_same_addresses(subject):
+    followers = [Follower(subject_of(subject), STORE, kind) for kind in FLAGS]
+    for op in random_program(0)[:30]:
+        assert len({follower.step(op).address for follower in followers}) == 1, str(op)
 
 
 @pytest.mark.parametrize(
