@@ -69,7 +69,7 @@ class Ledger:
 
     def premise(self, path: Path) -> bool:
         """Asks the solver whether the premise of a study can hold at all."""
-        holds = self.reasoning.solver.model(path.conditions) is not None
+        holds = self.reasoning.solver.model(path.conditions, premise=True) is not None
         self.premises += holds
         return holds
 

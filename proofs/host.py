@@ -276,21 +276,33 @@ class Host:
         if not pages.maps:
             return outcomes
         start, length = pages.maps[-1]
+        end, trimmed = simplify(start + length), _is_trimmed(pages)
+        top = end if trimmed else pages.map_top
         more = simplify(self._pages_up(new) - length)
-        room = simplify(number(self.maps + self.limit) - pages.map_top)
         last = every(
             equal(address, start),
             equal(self._pages_up(size), length),
             less(size, new),
-            equal(simplify(start + length), pages.map_top),
-            at_most(more, room),
+            equal(end, top),
+            at_most(more, simplify(number(self.maps + self.limit) - top)),
         )
         if engine.reasoning.assume(path, last):
-            maps = (*pages.maps[:-1], (start, simplify(length + more)))
-            top = simplify(pages.map_top + more)
-            _granted(path, replace(pages, maps=maps, map_top=top))
+            maps, reached = (
+                (*pages.maps[:-1], (start, simplify(length + more))),
+                simplify(top + more),
+            )
+            if trimmed:  # what was given back and comes again reads zero again
+                path.memory = path.memory.after(Fill(end, more, number(0, 8)))
+                reached = reached if at_most(pages.map_top, reached) is True else pages.map_top
+            _granted(path, replace(pages, maps=maps, map_top=reached))
             outcomes.append((path, address))
         return outcomes
+
+
+def _is_trimmed(pages: Pages) -> bool:
+    """Whether the region mapped last has plainly given back pages at its end."""
+    end = simplify(pages.maps[-1][0] + pages.maps[-1][1])
+    return None not in (constant_of(end), constant_of(pages.map_top)) and less(end, pages.map_top)
 
 
 def _plainly_inside(engine: Engine, path: Path, at: int, length: int, writes: bool) -> bool | None:

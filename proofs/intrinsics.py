@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import z3
 
 from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
-from proofs.meaning import Value, extreme, ones, with_overflow
+from proofs.meaning import Value, extreme, magnitude, ones, with_overflow
 from proofs.memory import Copy, Fill
 from proofs.path import Path
 from proofs.read_ir import TRAPS, UnsupportedIr
@@ -91,8 +91,7 @@ class Intrinsics:
         if verb == "ctpop":
             return ones(arguments[0])
         if verb == "abs":
-            value = arguments[0]
-            return simplify(z3.If(value < 0, -value, value))
+            return magnitude(arguments[0])
         raise UnsupportedIr(f"unsupported intrinsic: {name}")
 
     def _move(self, verb: str, target, source, length) -> None:

@@ -133,6 +133,12 @@ def extreme(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRe
     return _selected(smaller, *((first, second) if name[1:] == "min" else (second, first)))
 
 
+def magnitude(value: z3.BitVecRef) -> z3.BitVecRef:
+    """llvm.abs: the least number stays as it is."""
+    negative = compare("slt", value, number(0, width_of(value)))
+    return _selected(negative, simplify(-value), value)
+
+
 def ones(value: z3.BitVecRef) -> z3.BitVecRef:
     """llvm.ctpop: how many bits are set."""
     if (known := constant_of(value)) is not None:

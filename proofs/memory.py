@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import z3
 
 from proofs.cells import EMPTY, LARGEST, SHIFT, Cells, Entry, entries, with_entry
+from proofs.literals import Literal
 from proofs.logic import Truth, at_most, condition, equal, every, less, negate, plain, some
 from proofs.remember import remembered
 from proofs.solver import Model
@@ -141,6 +142,9 @@ class Memory:
             newest = self._newest(start, start + size)
             if newest is not None:
                 return _part(newest, start, size)
+            assembled = self._assembled(start, size)
+            if assembled is not None:
+                return number(assembled, size * BYTE)
         unsure, value = [], number(0, size * BYTE)
         for write in self._writes(*_span(address, size)):
             answer = _relation(write, address, size)
@@ -169,6 +173,22 @@ class Memory:
                 return entry
         return None
 
+    def _assembled(self, start: int, size: int) -> int | None:
+        """What is there where all that was written there are constants, or nothing was."""
+        seen, value, whole = 0, 0, (1 << BYTE * size) - 1
+        for write in self._writes(start, start + size):
+            if write.__class__ is not Word or write.value.__class__ is not Literal:
+                return None
+            at = constant_of(write.address)
+            if at is None:
+                return None
+            shift, mask = BYTE * (at - start), (1 << write.value.width) - 1
+            value |= _shifted(write.value.value, shift) & ~seen
+            seen |= _shifted(mask, shift)
+            if seen & whole == whole:
+                break
+        return value & whole
+
     def _writes(self, low: int, high: int) -> Iterator[Write]:
         """Those that may touch [low, high), newest first, without those hidden by newer ones."""
         wide = self.wide
@@ -182,6 +202,10 @@ class Memory:
             if wide.low < high and low < wide.high:
                 yield wide.write
             wide = wide.older
+
+
+def _shifted(value: int, shift: int) -> int:
+    return value << shift if shift >= 0 else value >> -shift
 
 
 def _constant_length(write: Write) -> int | None:

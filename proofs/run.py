@@ -29,6 +29,7 @@ from proofs.claims import PROVED, REFUTED, Claim
 from proofs.engine import LoopLimit
 from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
+from proofs.second import NoSecondSolver, Second
 from proofs.subjects import NoSubject, compiled, subject_of
 from proofs.verify import Limits, Report, claims_matching
 
@@ -73,6 +74,9 @@ def main(
     optimised: Annotated[
         bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
     ] = False,
+    unoptimised: Annotated[
+        bool, typer.Option("--unoptimised", help="the code of -O0, its locals in memory")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
     ] = None,
@@ -82,6 +86,9 @@ def main(
     ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="believe no verdict of an earlier run")
+    ] = False,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
     ] = False,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
     counted: Annotated[
@@ -95,7 +102,9 @@ def main(
     if counted:
         print(count.told())
         raise typer.Exit(ALL_PROVED)
-    kind = "optimised" if optimised else "raw"
+    if optimised and unoptimised:
+        _stop("--optimised or --unoptimised, not both")
+    kind = "optimised" if optimised else "unoptimised" if unoptimised else "raw"
     chosen = _subjects(subjects or gallery(), prefix, kind)
     if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
         _stop(f"{json_file}: no such folder")
@@ -109,7 +118,9 @@ def main(
         raise typer.Exit(ALL_PROVED)
     if seconds is None:
         seconds = A_MINUTE if strange else 0
-    limits = Limits(time.time() if fresh else 0.0, seconds)
+    if cross_check:
+        _has_second_solver()
+    limits = Limits(time.time() if fresh else 0.0, seconds, cross_check)
     workers = jobs or os.cpu_count() or 1
     campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
     interrupted = _interrupted(campaign)
@@ -176,6 +187,13 @@ def _subjects(names: list[str], prefix: str | None, kind: str) -> dict[str, Subj
     except NoSubject as error:
         _stop(str(error))
     return chosen
+
+
+def _has_second_solver() -> None:
+    try:
+        Second()
+    except NoSecondSolver as error:
+        _stop(str(error))
 
 
 def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:

@@ -23,16 +23,18 @@ SANITIZED = (
     "unreachable,return"
 )
 # Raw: what the programmer wrote, with undefined behaviour turned into branches to a trap.
+# Unoptimised: the same before locals are promoted to registers, as -O0 has it.
 # Optimised: what the compiler made of it, as a check of the translation.
 FLAGS = {
     "raw": (
         *("-O1", "-Xclang", "-disable-llvm-passes"),
         *(f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
     ),
+    "unoptimised": ("-O0", f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
     "optimised": ("-O2", "-fno-sanitize=all", "-fno-vectorize", "-fno-slp-vectorize"),
 }
 COMMON = (
-    *("-g0", "-fno-strict-aliasing", "-DNDEBUG"),
+    *("-gline-tables-only", "-fno-strict-aliasing", "-DNDEBUG"),
     "-Werror=implicit-function-declaration",
 )
 # Like build.SUBJECT_FLAGS: an allocator's own malloc is not the library's, and one thread runs.
@@ -72,7 +74,7 @@ def module_of(
     files = [_compiled(unit, subject, (*FLAGS[kind], *smaller), renamed) for unit in units]
     if wrapper:
         files.append(build.compile_ir(build.Unit(wrapper, (*COMMON, *FLAGS[kind]), wrapper.parent)))
-    return _linked(tuple(map(str, files)))
+    return _linked(tuple(map(str, files)), kind != "unoptimised")
 
 
 def _renamed(wrapper: Path) -> tuple[str, ...]:
@@ -100,11 +102,11 @@ def _headers_read(units: Sequence[Path]) -> set[Path]:
 
 
 @functools.lru_cache(maxsize=64)
-def _linked(files: tuple[str, ...]) -> Module:
+def _linked(files: tuple[str, ...], promote: bool) -> Module:
     try:
         whole, *others = (llvm.parse_assembly(Path(name).read_text()) for name in files)
         for other in others:
             whole.link_in(other)
     except RuntimeError as error:
         raise UnsupportedIr(f"the sources do not link: {str(error).splitlines()[0]}") from None
-    return read_ir(str(whole))
+    return read_ir(str(whole), promote)

@@ -25,6 +25,7 @@ from proofs.read_ir import UnsupportedIr
 from proofs.rebuild import reached
 from proofs.remember import forget
 from proofs.replay import Replay, replay
+from proofs.second import Second
 from proofs.solver import Solver, Unknown
 from proofs.study import FellShort, Study
 from proofs.subjects import NoSubject, as_proved, compiled, inputs_of, studies_of
@@ -39,6 +40,7 @@ class Report:
     uncovered  basic blocks of the functions the study enters that no path executed
     canary     the planted bug that the same claim refuted, "" if none was needed
     cached     whether an earlier run found it out, in `seconds` of its own
+    second     what a second solver said, "" if none was asked
     """
 
     claim: Claim
@@ -52,15 +54,21 @@ class Report:
     trace: Trace | None = None
     replayed: Replay | None = None
     cached: bool = False
+    second: str = ""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """since: outcomes from before are not believed (Unix time); seconds: of CPU a study, 0 for any
-    number."""
+    """How much is believed and spent.
+
+    since        outcomes from before are not believed (Unix time)
+    seconds      of CPU a study, 0 for any number
+    cross_check  ask a second solver too, and believe no earlier verdict; raises NoSecondSolver
+    """
 
     since: float = 0.0
     seconds: int = 0
+    cross_check: bool = False
 
 
 def claims_matching(
@@ -118,7 +126,9 @@ def verify(
         claims = tuple(claim for claim in study.claims if fnmatch.fnmatch(claim.name, pattern))
         if not claims or only not in ("", study.name):
             continue
-        known = _recalled(subject, module, study, claims, limits)
+        known = None
+        if not limits.cross_check:
+            known = _recalled(subject, module, study, claims, limits)
         if known:
             yield from known
             continue
@@ -128,7 +138,8 @@ def verify(
         for report in verify_study(subject, module, study, claims, kind, progress, limits):
             reports.append(report)
             yield report
-        _keep(subject, module, study, claims, reports, limits)
+        if not limits.cross_check:
+            _keep(subject, module, study, claims, reports, limits)
 
 
 def _key(subject: Subject, module: Module, study: Study, claims, limits: Limits) -> str:
@@ -174,7 +185,8 @@ def verify_study(
     """A report for each of the study's `claims`."""
     started = time.monotonic()
     poll = _poll(progress, limits.seconds)
-    solver = Solver(effort=study.effort, poll=poll)
+    second = Second() if limits.cross_check else None
+    solver = Solver(effort=study.effort, poll=poll, second=second)
     ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
     explored = _explored(module, study, ledger)
     seconds = time.monotonic() - started
@@ -184,6 +196,7 @@ def verify_study(
         if explored.short:
             report.bound = {"ops": explored.short.ops}
             report.assumptions += (explored.short.left,)
+        report.second = second.told() if second else ""
         refutation = ledger.refuted.get(claim.name)
         if refutation is not None:
             report.verdict = REFUTED
