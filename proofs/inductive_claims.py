@@ -106,7 +106,7 @@ def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
         if family == "usable" and "usable_size" not in subject.has:
             conclusions = (NO_HOLDER,)
         yield Claim(f"{NAME}.{family}", rule, told, conclusions)
-    for rule in _named(walker):
+    for rule in _named(walker, subject):
         yield Claim(
             f"{NAME}.{rule}",
             rule,
@@ -115,7 +115,9 @@ def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
         )
 
 
-def _named(walker: Walker) -> list[str]:
-    """The white-box rules that the walker's text names."""
+def _named(walker: Walker, subject: Subject) -> list[str]:
+    """The white-box rules that the walker's text names, but for those it says are not of all."""
     text = walker.path.read_text(encoding="utf-8")
-    return [name for name, rule in RULES.items() if rule.layer == WHITE_BOX and f'"{name}"' in text]
+    white = [name for name, rule in RULES.items() if rule.layer == WHITE_BOX]
+    left_out = walker.told("NOT_OF", {}).get(subject.name, ())
+    return [name for name in white if f'"{name}"' in text and name not in left_out]
