@@ -70,7 +70,8 @@ def hunts(subject: Subject) -> tuple[Study, ...]:
 
 def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
     """All operations from all valid heaps of these rooms."""
-    menu = Menu(tuple(verb for verb in VERBS if verb in subject.has), 1, ALIGNMENTS)
+    verbs = tuple(verb for verb in VERBS if verb in subject.has)
+    menu = Menu(verbs, 1, ALIGNMENTS, most=walker.told("MOST", 0))
     limit = max(room.bytes for room in rooms) + GROWTH
     assumptions = (
         f"every heap that {walker.path.name} allows, in "

@@ -214,6 +214,15 @@ class View:
         self.blocks.append(SeenBlock(payload, usable, bool(used)))
 
     @staticmethod
+    def which(candidates: Sequence[Number], chosen: Number) -> int:
+        """The index of the one that was chosen among the candidates."""
+        for index, other in enumerate(candidates):
+            plain = isinstance(chosen, int) and isinstance(other, int)
+            if other is chosen or (plain and other == chosen):
+                return index
+        return next(index for index, other in enumerate(candidates) if other == chosen)
+
+    @staticmethod
     def without(candidates: Sequence[Number], chosen: Number) -> list[Number]:
         """The candidates but for the one that was chosen among them."""
         plain = isinstance(chosen, int)
