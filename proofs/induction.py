@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from proofs.engine import Engine
 from proofs.gaze import looked
-from proofs.host import Host
+from proofs.host import ARENA, Host, Pages
 from proofs.logic import Truth, at_most, equal, every, some
 from proofs.memory import Fill, Memory, Scribble, Word, Write
 from proofs.opaque import applied
@@ -105,8 +105,13 @@ class Induction:
     # ---- the premise ----
 
     def shapes(self, room: Room) -> Iterator[Shape]:
-        """Every valid heap in the room."""
-        rows, maps = _laid(room.rows, self.host.base, GAP), _laid(room.maps, self.host.maps)
+        """Every valid heap in the room; an arena is one row, and has nothing mapped."""
+        base = self.host.base
+        if self.exploration.contract.arena:
+            if len(room.rows) > 1 or room.maps:
+                return iter(())
+            base, room = ARENA, Room(room.rows or (0,))
+        rows, maps = _laid(room.rows, base, GAP), _laid(room.maps, self.host.maps)
         return shapes(self.walker, self.places, self.setting, rows, maps)
 
     def setting(self, address: int, size: int) -> int:
@@ -136,14 +141,20 @@ class Induction:
             memory = memory.after(anything)
         for (address, size), value in sorted(shape.words.items(), key=lambda word: word[0]):
             memory = memory.after(_written(address, size, value))
-        pages = replace(
-            begun.scene.pages,
+        pages = begun.scene.pages
+        if not self.exploration.contract.arena:
+            pages = self._granted(shape, pages)
+        return Path(memory, Scene(pages, live, story, shape=shape, built=len(story)))
+
+    def _granted(self, shape: Shape, pages: Pages) -> Pages:
+        """The host's pages, of which those of the heap were granted before."""
+        return replace(
+            pages,
             top=number(sum(shape.rows[-1]) if shape.rows else self.host.base),
             map_top=number(sum(shape.maps[-1]) if shape.maps else self.host.maps),
             pieces=tuple((number(start), number(size)) for start, size in shape.rows),
             maps=tuple((number(start), number(size)) for start, size in shape.maps),
         )
-        return Path(memory, Scene(pages, live, story, shape=shape, built=len(story)))
 
     # ---- the conclusion ----
 

@@ -70,7 +70,8 @@ def hunts(subject: Subject) -> tuple[Study, ...]:
 
 def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
     """All operations from all valid heaps of these rooms."""
-    menu = Menu(tuple(verb for verb in VERBS if verb in subject.has), 1, ALIGNMENTS)
+    verbs = tuple(verb for verb in VERBS if verb in subject.has)
+    menu = Menu(verbs, 1, ALIGNMENTS, most=walker.told("MOST", 0))
     limit = max(room.bytes for room in rooms) + GROWTH
     assumptions = (
         f"every heap that {walker.path.name} allows, in "
@@ -106,7 +107,7 @@ def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
         if family == "usable" and "usable_size" not in subject.has:
             conclusions = (NO_HOLDER,)
         yield Claim(f"{NAME}.{family}", rule, told, conclusions)
-    for rule in _named(walker):
+    for rule in _named(walker, subject):
         yield Claim(
             f"{NAME}.{rule}",
             rule,
@@ -115,7 +116,9 @@ def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
         )
 
 
-def _named(walker: Walker) -> list[str]:
-    """The white-box rules that the walker's text names."""
+def _named(walker: Walker, subject: Subject) -> list[str]:
+    """The white-box rules that the walker's text names, but for those it says are not of all."""
     text = walker.path.read_text(encoding="utf-8")
-    return [name for name, rule in RULES.items() if rule.layer == WHITE_BOX and f'"{name}"' in text]
+    white = [name for name, rule in RULES.items() if rule.layer == WHITE_BOX]
+    left_out = walker.told("NOT_OF", {}).get(subject.name, ())
+    return [name for name in white if f'"{name}"' in text and name not in left_out]

@@ -76,11 +76,15 @@ class Walker:
 def load(path: Path, sources: Sequence[Path] = ()) -> Walker:
     """The walker in the file; raises WalkError.
 
-    A source NAME.c with NAME_walk.py beside it is walked too: what a page source keeps.
+    A source NAME.c with NAME_walk.py beside it is walked too: what a page source keeps.  First, if
+    that says ROWS = True: there the rows are what the page source says, and not the break's.
     """
     walker = _loaded(path)
-    besides = [source.with_name(f"{source.stem}_walk.py") for source in sources]
-    walks = [walker.walk, *(_loaded(beside).walk for beside in besides if beside.is_file())]
+    files = [source.with_name(f"{source.stem}_walk.py") for source in sources]
+    besides = [_loaded(beside) for beside in files if beside.is_file()]
+    first = [beside.walk for beside in besides if beside.told("ROWS", False)]
+    last = [beside.walk for beside in besides if not beside.told("ROWS", False)]
+    walks = [*first, walker.walk, *last]
 
     def walk(heap: View) -> None:
         for one in walks:
@@ -212,6 +216,15 @@ class View:
     def block(self, payload: Number, usable: Number, used: bool) -> None:
         """A block of the heap; every used one must be held by somebody."""
         self.blocks.append(SeenBlock(payload, usable, bool(used)))
+
+    @staticmethod
+    def which(candidates: Sequence[Number], chosen: Number) -> int:
+        """The index of the one that was chosen among the candidates."""
+        for index, other in enumerate(candidates):
+            plain = isinstance(chosen, int) and isinstance(other, int)
+            if other is chosen or (plain and other == chosen):
+                return index
+        return next(index for index, other in enumerate(candidates) if other == chosen)
 
     @staticmethod
     def without(candidates: Sequence[Number], chosen: Number) -> list[Number]:

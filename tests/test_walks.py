@@ -27,6 +27,7 @@ WALKED = (
     "bump",
     "mmap_heap",
     "first_fit",
+    "first_fit+array",
     "tlsf",
     "buddy",
     "best_fit",

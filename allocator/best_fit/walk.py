@@ -98,7 +98,7 @@ def walk_tree(heap, link, left, low, high):
     node = heap.word(link, [0, *(at for at, _ in left)], "free_list")
     if isinstance(node, int) and node == 0:
         return 0, left
-    block = next(one for one in left if one[0] is node or bool(one[0] == node))
+    block = left[heap.which([at for at, _ in left], node)]
     right = low is None or before(low, block)
     heap.need("free_list", "the tree is out of order", right)
     right = high is None or before(block, high)

@@ -1,6 +1,7 @@
 """The layout invariant of explicit_list.h, word by word.
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
+RULES           what it speaks of
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
@@ -10,6 +11,7 @@ from allocator.parts.boundary_tags_walk import TAG, fits_in, walk_rows
 
 HEADER = '#include "explicit_list.h"'
 FIELDS = ("first", "end", "limit", "free_list", "address_ordered")
+RULES = ("tiling", "tags", "adjacent_free", "free_list")
 ROOMS = (((), ()), ((176,), ()), ((168,), ()), ((64, 48), ()))
 QUICK = (((), ()), ((96,), ()))
 

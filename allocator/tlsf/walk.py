@@ -2,6 +2,7 @@
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
 FLAGS           two second-level classes a power of two, to have fewer lists to look at
+MOST            the largest request
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
@@ -14,6 +15,7 @@ HEAD, GRAIN, SMALLEST, FREE, BELOW_FREE = 8, 16, 32, 1, 2
 SECONDS, LEVELS = 2, 60
 LINEAR = GRAIN * SECONDS
 REACH = 11  # first levels below this one may have members: blocks of less than 2^15 bytes
+MOST = 2**8 - 1  # larger requests are not made: each class is a path of its own
 ROOMS = (((), ()), ((176,), ()), ((72,), ()), ((64, 48), ()))
 QUICK = (((), ()), ((64,), ()))
 
@@ -35,11 +37,13 @@ def walk(heap):
             heap.field(name, [0], "tiling")
     first_map = 0
     for first in range(REACH):
-        members = [walk_list(heap, free, first, second) for second in range(SECONDS)]
-        second_map = sum(1 << second for second in range(SECONDS) if members[second])
+        second_map = sum(
+            walk_list(heap, free, first, second) << second for second in range(SECONDS)
+        )
         heap.word(heap.address("second_map") + 2 * first, [second_map], "free_list", size=2)
         first_map |= (1 if second_map else 0) << first
     heap.field("first_map", [first_map], "free_list")
+    heap.need("free_list", "a free block is in no list", not free)
     above = LEVELS - REACH  # what is too large for this memory has no member
     heap.zeros(heap.address("second_map") + 2 * REACH, 2 * above, "free_list")
     lists = heap.address("lists") + 8 * SECONDS * REACH
@@ -71,25 +75,33 @@ def walk_row(heap, at, end, free):
         heap.need("adjacent_free", "two neighbours are both free", not (is_free and below_free))
         if is_free:
             heap.word(at + size - 8, [at], "tags")
-            free.append((at, size))
+            free.append((at + HEAD, size))
         heap.block(at + HEAD, size - HEAD, not is_free)
         at, below_free = at + size, BELOW_FREE if is_free else 0
     return below_free
 
 
 def walk_list(heap, free, first, second):
-    """The list of a class holds each free block of it once, linked both ways; returns them."""
+    """The list of a class: free blocks of it, linked both ways; says whether it has any.
+
+    Takes its members out of `free`: those of a size that is known must all be there.
+    """
     low, high = least(first, second), least(first + (second + 1) // SECONDS, (second + 1) % SECONDS)
-    own = [at + HEAD for at, size in free if (low <= size) & (size < high)]
-    left, previous = list(own), 0
-    link = heap.address("lists") + 8 * (SECONDS * first + second)
-    while left:
-        node = heap.word(link, left, "free_list")
+    head = heap.address("lists") + 8 * (SECONDS * first + second)
+    link, previous = head, 0
+    while True:
+        own = [one for one in free if not isinstance(one[1], int) or low <= one[1] < high]
+        nodes = [node for node, _ in own]
+        due = any(isinstance(size, int) for _, size in own)
+        node = heap.word(link, nodes if due else [*nodes, 0], "free_list")
+        if isinstance(node, int) and node == 0:
+            return link is not head
+        block = own[heap.which(nodes, node)]
+        size = block[1]
+        heap.need("free_list", "a list has a block of another class", (low <= size) & (size < high))
         heap.word(node + 8, [previous], "free_list")
-        left = heap.without(left, node)
-        previous, link = node, node
-    heap.word(link, [0], "free_list")
-    return own
+        del free[next(index for index, one in enumerate(free) if one is block)]
+        link = previous = node
 
 
 def fits(heap, size, alignment):
