@@ -12,10 +12,12 @@
 #include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define HIDDEN __attribute__((visibility("hidden")))
@@ -38,8 +40,11 @@ static const struct {
     void *function;
 } bound[] = {
     BOUND(sbrk), BOUND(brk), BOUND(mmap), BOUND(mmap64), BOUND(munmap), BOUND(mremap),
-    BOUND(madvise), BOUND(exit), BOUND(_exit), BOUND(_Exit), BOUND(quick_exit), BOUND(malloc),
-    BOUND(calloc), BOUND(realloc), BOUND(free), BOUND(aligned_alloc), BOUND(posix_memalign),
+    BOUND(madvise), BOUND(mprotect), BOUND(exit), BOUND(_exit), BOUND(_Exit), BOUND(quick_exit),
+    BOUND(abort), BOUND(fork), BOUND(vfork), BOUND(alarm), BOUND(setitimer), BOUND(sigaction),
+    BOUND(signal), BOUND(pthread_sigmask), BOUND(sigprocmask), BOUND(sigaltstack), BOUND(syscall),
+    BOUND(malloc), BOUND(calloc), BOUND(realloc), BOUND(free), BOUND(aligned_alloc),
+    BOUND(posix_memalign),
 };
 
 static void *bound_to(const char *name)

@@ -102,6 +102,29 @@ int snapshot_add(struct snapshot *snapshot, const void *address, char *hole, cha
     return dl_iterate_phdr(visit, &search) == 1 && !search.failed ? 0 : -1;
 }
 
+static int visit_code(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    (void)size;
+    struct code *found = argument;
+    if (!is_around(info, found->start))
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X))
+            continue;
+        found->start = (const char *)(info->dlpi_addr + header->p_vaddr);
+        found->end = found->start + header->p_memsz;
+        return 1;
+    }
+    return 0;
+}
+
+int snapshot_find_code(const void *address, struct code *found)
+{
+    found->start = address;
+    return dl_iterate_phdr(visit_code, found);
+}
+
 void snapshot_restore(const struct snapshot *snapshot)
 {
     for (int i = 0; i < snapshot->count; i++) {

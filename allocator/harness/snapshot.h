@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "confine.h"
+
 enum { SEGMENT_CAPACITY = 16 };
 
 struct segment {
@@ -29,6 +31,9 @@ struct snapshot {
 /* Adds the writable segments of the library around `address`, less [hole, hole_end), which is
  * left alone for ever; -1 when there are too many or no memory is left. */
 int snapshot_add(struct snapshot *snapshot, const void *address, char *hole, char *hole_end);
+
+/* The instructions of the library around `address`; 0 if there is none. */
+int snapshot_find_code(const void *address, struct code *found);
 
 void snapshot_restore(const struct snapshot *snapshot);
 
