@@ -114,7 +114,7 @@ def _load_private(path: Path) -> ctypes.CDLL:
 
 
 # Where struct subject holds counters_start and counters_end: its last two fields.
-_COUNTERS_AT = (112, 120)
+_COUNTERS_AT = (120, 128)
 
 
 class Door:

@@ -14,7 +14,13 @@ from typing import Any
 
 from allocator import build, sandbox
 from allocator.binding import Door, LoadError, has_symbol, load_global
-from allocator.region import WALK_CAPACITY, Region, capacity_for
+from allocator.region import (
+    DEFAULT_STORE,
+    PREBUILT_STORE,
+    WALK_CAPACITY,
+    Region,
+    capacity_for,
+)
 from allocator.sandbox import Child, ChildDied, ChildRefused
 from allocator.subject import Subject, SubjectError
 from models.observation import Observation, Outcome, Run, Seen, Stage
@@ -30,6 +36,11 @@ _CAPACITY = 1 << 14
 _SILENCE_SECONDS = 5.0
 # ... and one that is asleep, and wants no CPU time at all, for so many times that limit.
 _SLEEP_FACTOR, _SLEEP_SECONDS = 10, 0.3
+
+
+def _region(subject: Subject, capacity: int, file: int = -1) -> Region:
+    store = PREBUILT_STORE if subject.prebuilt else DEFAULT_STORE
+    return Region(capacity, subject.contract, subject.memory_known, file, store)
 
 
 class Executor:
@@ -124,7 +135,7 @@ class InProcess(Executor):
     """Runs a subject in this process: fast, and only for code that does not scribble over us."""
 
     def _open(self, capacity: int) -> None:
-        self.region = Region(capacity, self.subject.contract, self.subject.prebuilt is None)
+        self.region = _region(self.subject, capacity)
         if self.subject.coverage and not has_symbol("__sanitizer_cov_8bit_counters_init"):
             load_global(str(build.coverage_stub()))
         try:
@@ -187,7 +198,7 @@ class Sandboxed(Executor):
         self._file = os.memfd_create("allocheck-region")
         os.ftruncate(self._file, Region.size(capacity))
         subject = self.subject
-        self.region = Region(capacity, subject.contract, subject.prebuilt is None, self._file)
+        self.region = _region(subject, capacity, self._file)
         self._child: Child | None = self._start()
 
     def _start(self) -> Child:

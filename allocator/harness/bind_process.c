@@ -6,6 +6,7 @@
 #include "bind.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -15,7 +16,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static long system_call(long number, const long *operands)
+long allocheck_system_call(long number, const long *operands)
 {
     register long fourth __asm__("r10") = operands[3];
     register long fifth __asm__("r8") = operands[4];
@@ -37,7 +38,7 @@ static _Noreturn void leave(int status)
     if (host)
         host->exit(host->context, status);
     for (;;)
-        system_call(SYS_exit_group, (long[6]){ status });
+        allocheck_system_call(SYS_exit_group, (long[6]){ status });
 }
 
 WEAK void exit(int status) { leave(status); }
@@ -54,8 +55,19 @@ WEAK void abort(void)
 }
 
 /* What is to be done at the end is never done: there is one process for many runs. */
-int __cxa_atexit(void (*function)(void *), void *argument, void *library);
 WEAK int __cxa_atexit(void (*function)(void *), void *argument, void *library)
+{
+    (void)function, (void)argument, (void)library;
+    return 0;
+}
+
+WEAK int __cxa_thread_atexit(void (*function)(void *), void *argument, void *library)
+{
+    (void)function, (void)argument, (void)library;
+    return 0;
+}
+
+WEAK int __cxa_thread_atexit_impl(void (*function)(void *), void *argument, void *library)
 {
     (void)function, (void)argument, (void)library;
     return 0;
@@ -67,14 +79,12 @@ WEAK int atexit(void (*function)(void))
     return 0;
 }
 
-int pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 WEAK int pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
     (void)prepare, (void)parent, (void)child;
     return 0;
 }
 
-int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 WEAK int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
                            void *dso)
 {
@@ -147,6 +157,48 @@ WEAK int sigaltstack(const stack_t *stack, stack_t *old)
     return 0;
 }
 
+/* ---- values of a thread, in static data: so they are restored with it ---- */
+
+enum { KEYS = 128 };
+static struct {
+    int in_use;
+    const void *value;
+} keys[KEYS];
+
+WEAK int pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
+{
+    (void)destructor; /* the thread never ends */
+    for (pthread_key_t i = 0; i < KEYS; i++)
+        if (!keys[i].in_use) {
+            keys[i].in_use = 1;
+            keys[i].value = NULL;
+            *key = i;
+            return 0;
+        }
+    return EAGAIN;
+}
+
+WEAK int pthread_key_delete(pthread_key_t key)
+{
+    if (key >= KEYS || !keys[key].in_use)
+        return EINVAL;
+    keys[key].in_use = 0;
+    return 0;
+}
+
+WEAK void *pthread_getspecific(pthread_key_t key)
+{
+    return key < KEYS ? (void *)keys[key].value : NULL;
+}
+
+WEAK int pthread_setspecific(pthread_key_t key, const void *value)
+{
+    if (key >= KEYS || !keys[key].in_use)
+        return EINVAL;
+    keys[key].value = value;
+    return 0;
+}
+
 /* ---- system calls by number ---- */
 
 WEAK long syscall(long number, ...)
@@ -168,6 +220,6 @@ WEAK long syscall(long number, ...)
     const struct host *host = allocheck_host();
     long result;
     if (!host || !host->call(host, number, operands, &result))
-        result = system_call(number, operands);
+        result = allocheck_system_call(number, operands);
     return result < 0 && result > -4096 ? refuse((int)-result) : result;
 }

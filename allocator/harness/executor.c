@@ -44,6 +44,8 @@ static void begin(void *argument)
     ex->was_refused = 0;
     ex->doubt = DOUBT_NONE;
     run->stage = STAGE_INIT;
+    if (ex->subject->start)
+        ex->subject->start();
     if (ex->subject->init)
         run->exit_status = ex->subject->init(ex->store.arena, ex->store.arena_size);
 }

@@ -1,5 +1,6 @@
-/* The writable segments of a loaded library, copied once and put back before every run, so that a
- * subject with static state shows the same each time.  Thread-local storage is not restored. */
+/* The writable segments of a loaded library and this thread's copy of its thread-local variables,
+ * copied once and put back before every run, so that a subject with static state shows the same
+ * each time. */
 #ifndef ALLOCHECK_SNAPSHOT_H
 #define ALLOCHECK_SNAPSHOT_H
 

@@ -12,7 +12,7 @@
 #include "layout.h"
 #include "pattern.h"
 
-enum { CANARY_BYTE = 0xc5, FOREIGN_BYTE = 0xf0, DIRTY_BYTE = 0xa7 };
+enum { CANARY_BYTE = 0xc5, FOREIGN_BYTE = 0xf0, DIRTY_BYTE = 0xa7, CLEAR_BY_WRITING = 1 << 18 };
 #define PREFERRED_BASE ((char *)0x200000000000)
 #define PREFERRED_MAPS ((char *)0x210000000000)
 #define PREFERRED_ARENA ((char *)0x220000000000)
@@ -73,6 +73,20 @@ static void check_break_canary(struct store *store)
         note_damage(store, (char *)start + wrong);
 }
 
+/* Of many pages most may not be there at all: to write zeros would bring them. */
+static void clear(char *start, char *end)
+{
+    char *first = (char *)pages_up((size_t)start);
+    char *last = (char *)((size_t)end & ~(size_t)(PAGE - 1));
+    if (end - start < CLEAR_BY_WRITING || first >= last) {
+        memset(start, 0, (size_t)(end - start));
+        return;
+    }
+    memset(start, 0, (size_t)(first - start));
+    madvise(first, (size_t)(last - first), MADV_DONTNEED);
+    memset(last, 0, (size_t)(end - last));
+}
+
 static void move_break(struct store *store, size_t end)
 {
     size_t old = store->end;
@@ -80,7 +94,7 @@ static void move_break(struct store *store, size_t end)
     if (end > old) {
         size_t dirty = end < store->touched ? end : store->touched;
         if (dirty > old)
-            memset(store->base + old, 0, dirty - old);
+            clear(store->base + old, store->base + dirty);
     }
     store->end = end;
     size_t room = canary_room(store);

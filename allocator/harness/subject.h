@@ -49,6 +49,7 @@ struct subject {
     const char *(*bind)(const struct host *host);
     const void *inside; /* an address in the prebuilt library that bind loaded; NULL when there is
                            none, or when the process had it already (then it is never restored) */
+    void (*start)(void); /* the constructors of that library: to be called before init */
     int (*init)(void *arena, size_t arena_size); /* 0 when the heap is ready */
     void *(*malloc)(size_t size);
     void *(*calloc)(size_t count, size_t size);
