@@ -102,9 +102,7 @@ def main(
     if counted:
         print(count.told())
         raise typer.Exit(ALL_PROVED)
-    if optimised and unoptimised:
-        _stop("--optimised or --unoptimised, not both")
-    kind = "optimised" if optimised else "unoptimised" if unoptimised else "raw"
+    kind = _kind(optimised, unoptimised)
     chosen = _subjects(subjects or gallery(), prefix, kind)
     if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
         _stop(f"{json_file}: no such folder")
@@ -123,10 +121,21 @@ def main(
     limits = Limits(time.time() if fresh else 0.0, seconds, cross_check)
     workers = jobs or os.cpu_count() or 1
     campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
+    raise typer.Exit(_found_out(campaign, json_file))
+
+
+def _found_out(campaign: Campaign, json_file: Path | None) -> int:
+    """Runs it and tells what came out; the exit code."""
     interrupted = _interrupted(campaign)
     done = campaign.finished()
     _tell(done, json_file)
-    raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
+    return INTERRUPTED if interrupted else _exit_code(done)
+
+
+def _kind(optimised: bool, unoptimised: bool) -> str:
+    if optimised and unoptimised:
+        _stop("--optimised or --unoptimised, not both")
+    return "optimised" if optimised else "unoptimised" if unoptimised else "raw"
 
 
 def _wanted(chosen: dict[str, Subject], claim: str, quick: bool, kind: str) -> Wanted:
