@@ -112,10 +112,8 @@ def main(
     quick = strange if quick is None else quick
     wanted = _wanted(chosen, claim, quick, kind)
     if list_claims:
-        _list(wanted)
-        raise typer.Exit(ALL_PROVED)
-    if seconds is None:
-        seconds = A_MINUTE if strange else 0
+        raise typer.Exit(_list(wanted))
+    seconds = A_MINUTE * strange if seconds is None else seconds
     if cross_check:
         _has_second_solver()
     limits = Limits(time.time() if fresh else 0.0, seconds, cross_check)
@@ -151,10 +149,11 @@ def _wanted(chosen: dict[str, Subject], claim: str, quick: bool, kind: str) -> W
     return wanted
 
 
-def _list(wanted: Wanted) -> None:
+def _list(wanted: Wanted) -> int:
     for name, entries in wanted.items():
         for entry in entries:
             print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
+    return ALL_PROVED
 
 
 def _progress(line: str) -> None:
