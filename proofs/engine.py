@@ -24,7 +24,7 @@ from proofs.ir import (
 )
 from proofs.literals import Literal
 from proofs.logic import Truth, equal, is_aligned, less, negate, plain
-from proofs.meaning import Value, result_of
+from proofs.meaning import Value, as_bits, lowest_bit, result_of
 from proofs.memory import Memory, Word
 from proofs.path import Path, PathAsker, Reasoning
 from proofs.read_ir import UnsupportedIr
@@ -308,9 +308,11 @@ class Engine:
         if opcode == "load":
             self._permit(function, path, operands[0], step, writes=False)
             result = self.load(path, operands[0], instruction.detail.size)
+            if instruction.width == 1:
+                result = lowest_bit(result)
         elif opcode == "store":
             self._permit(function, path, operands[1], step, writes=True)
-            path.write(Word(operands[1], operands[0]))
+            path.write(Word(operands[1], as_bits(operands[0], 8)))
             return
         elif opcode == "alloca":
             result = self._local(instruction)

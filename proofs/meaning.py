@@ -79,11 +79,11 @@ def _shaped(opcode: str, value: Value, width: int) -> Value:
         bits = as_bits(value, width)
         return simplify(-bits) if opcode == "sext" else bits
     if opcode == "trunc" and width == 1:
-        return _lowest_bit(value)
+        return lowest_bit(value)
     return simplify(_SHAPING[opcode](value, width))
 
 
-def _lowest_bit(value: z3.BitVecRef) -> Truth:
+def lowest_bit(value: z3.BitVecRef) -> Truth:
     """As a truth value: a truth that was stored as a number comes back as it was."""
     if value.decl().kind() == z3.Z3_OP_ITE:
         chosen, yes, no = value.children()

@@ -29,7 +29,13 @@ FLAGS = {
         *("-O1", "-Xclang", "-disable-llvm-passes"),
         *(f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
     ),
-    "unoptimised": ("-O0", f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
+    "unoptimised": (
+        "-O0",
+        "-Xclang",
+        "-disable-O0-optnone",
+        f"-fsanitize={SANITIZED}",
+        "-fsanitize-trap=all",
+    ),
     "optimised": ("-O2", "-fno-sanitize=all", "-fno-vectorize", "-fno-slp-vectorize"),
 }
 COMMON = (

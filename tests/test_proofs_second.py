@@ -9,7 +9,7 @@ from proofs.claims import PROVED, UNKNOWN
 from proofs.second import Disagreement, Second, standard_text
 from proofs.solver import Solver, Unknown
 from proofs.subjects import subject_of
-from proofs.verify import verify
+from proofs.verify import Limits, verify
 
 bitwuzla = pytest.importorskip("bitwuzla")
 X, Y = z3.BitVecs("x y", 64)
@@ -50,7 +50,9 @@ def test_a_question_that_cannot_be_put_is_no_opinion():
 
 
 def _verdict(**more):
-    (report,) = verify(subject_of("explicit_list"), "size.limit", cross_check=True, **more)
+    (report,) = verify(
+        subject_of("explicit_list"), "size.limit", limits=Limits(cross_check=True), **more
+    )
     return report
 
 
