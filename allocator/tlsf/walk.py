@@ -15,7 +15,7 @@ HEAD, GRAIN, SMALLEST, FREE, BELOW_FREE = 8, 16, 32, 1, 2
 SECONDS, LEVELS = 2, 60
 LINEAR = GRAIN * SECONDS
 REACH = 11  # first levels below this one may have members: blocks of less than 2^15 bytes
-MOST = 2**8 - 1  # larger requests are not made: each class is a path of its own
+MOST = 2**7 - 1  # larger requests are not made: each class is a path of its own
 ROOMS = (((), ()), ((176,), ()), ((72,), ()), ((64, 48), ()))
 QUICK = (((), ()), ((64,), ()))
 
