@@ -163,7 +163,7 @@ def test_counts_the_heaps_that_there_are(explicit, size, count):
 def test_every_heap_that_is_counted_is_valid(name, monkeypatch):
     followed = Followed(name, monkeypatch)
     host, count = followed.follower.host, 0
-    for rows, maps in followed.walker.module.QUICK:
+    for rows, maps, *_ in followed.walker.module.QUICK:
         laid = tuple((host.base, size) for size in rows[:1])
         mapped = tuple((host.maps + sum(maps[:index]), size) for index, size in enumerate(maps))
         for shape in walks.shapes(followed.walker, followed.places, followed.read, laid, mapped):
