@@ -43,15 +43,13 @@ class Followed:
     """A subject on the executor of the IR, with all numbers known, and its walker."""
 
     def __init__(self, name: str, monkeypatch) -> None:
-        subject = subject_of(name)
         self.walker = walker_of(name)
-        flags = self.walker.told("FLAGS", ())
-        self.subject = replace(subject, flags=(*subject.flags, *flags))
-        module = module_of(self.subject, "raw", walks.probe_of(self.walker))
-        monkeypatch.setattr(follow, "compiled", lambda _subject, **_as_built: module)
+        flags, probe = self.walker.told("FLAGS", ()), walks.probe_of(self.walker)
+        module = module_of(subject_of(name), "raw", probe, flags=flags)
+        monkeypatch.setattr(follow, "compiled", lambda *_subject, **_flags: module)
         page = self.walker.told("PAGE", PAGE)
         monkeypatch.setattr(follow, "Host", lambda store: Host(store, page=page))
-        self.follower = follow.Follower(self.subject, 1 << 16)
+        self.follower = follow.Follower(subject_of(name), 1 << 16)
         address_of = self.follower.engine.address_of
         self.places = walks.places_of(self.walker, module, address_of)
         self.patched: dict[int, int] = {}
