@@ -72,10 +72,12 @@ class Followed:
 
     def look(self) -> Glance:
         """Walks the heap as it is; raises Unsound."""
-        rows, maps = self.rows()
-        view = Glance(
-            self.places, self.read, rows, maps, read=self.read, seals={"checksum_of": self.seal}
-        )
+        return self.walked(*self.rows(), self.read)
+
+    def walked(self, rows, maps, read) -> Glance:
+        """Walks the heap that `read` tells of; raises Unsound."""
+        seals = {"checksum_of": self.seal}
+        view = Glance(self.places, self.read, rows, maps, read=read, seals=seals)
         self.walker.walk(view)
         return view
 
@@ -133,7 +135,7 @@ def explicit(monkeypatch):
     [
         (-8, 0x25, "tiling"),  # the size of a used block is no multiple of 16
         (-8, 0x30, "adjacent_free"),  # a used block says that it is free
-        (24, 0x31, "tags"),  # a footer says another size
+        (32, 0x41, "tags"),  # a footer says another size
         (48, 0x10, "free_list"),  # a free block's link leads astray
         (56, 0x10, "free_list"),  # and the one back
     ],
