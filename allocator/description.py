@@ -188,10 +188,10 @@ def _contract(table: Mapping[str, object], folder: Path) -> tuple[Contract, Path
         contract = from_table(table)
     except ContractError as error:
         raise SubjectError(f"[contract] {error}") from None
-    if walk is None:
+    if walk is None or walk is False:
         return contract, None
     if not isinstance(walk, str):
-        raise SubjectError(f"[contract] walk takes a file name, not {walk!r}")
+        raise SubjectError(f"[contract] walk takes a file name, or false, not {walk!r}")
     return contract, _existing("[contract] walk", folder, walk)
 
 

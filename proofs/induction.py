@@ -33,21 +33,31 @@ _FIRST_VARIABLE = 2000
 
 @dataclass(frozen=True)
 class Room:
-    """The memory that a premise is about: bytes of each row below the break, of each mapping."""
+    """The memory that a premise is about: bytes of each row below the break, of each mapping.
+
+    full  the host has no more than that; else it has what it has
+    """
 
     rows: tuple[int, ...] = ()
     maps: tuple[int, ...] = ()
+    full: bool = False
 
     @property
     def bytes(self) -> int:
         """All of it, gaps included."""
         return sum(self.rows) + GAP * len(self.rows) + sum(self.maps)
 
+    @property
+    def extent(self) -> int:
+        """From the lowest byte to the highest, below the break or mapped."""
+        return max(sum(self.rows) + GAP * max(len(self.rows) - 1, 0), sum(self.maps))
+
     def told(self) -> str:
         """In words."""
         parts = [f"{size} bytes below the break" for size in self.rows]
         parts += [f"a mapping of {size} bytes" for size in self.maps]
-        return " and ".join(parts) or "no memory"
+        told = " and ".join(parts) or "no memory"
+        return f"{told} (and no more to be had)" if self.full else told
 
 
 @dataclass
@@ -77,8 +87,9 @@ class Induction:
         Stops behind the first that refutes something.
         """
         ledger = self.exploration.ledger
-        begun = self.begin()
+        begun, plenty = self.begin(), self.host.limit
         for room in self.rooms:
+            self.host.limit = room.extent if room.full else plenty
             for shape in self.shapes(room):
                 self.heaps += 1
                 ledger.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
@@ -110,7 +121,7 @@ class Induction:
         if self.exploration.contract.arena:
             if len(room.rows) > 1 or room.maps:
                 return iter(())
-            base, room = ARENA, Room(room.rows or (0,))
+            base, room = ARENA, replace(room, rows=room.rows or (0,))
         rows, maps = _laid(room.rows, base, GAP), _laid(room.maps, self.host.maps)
         return shapes(self.walker, self.places, self.setting, rows, maps)
 

@@ -2,7 +2,8 @@
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
 FLAGS, PAGE     pages of 64 bytes, and regions for blocks of 256 and more
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                True where the host has no more
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -13,7 +14,15 @@ HEAD, GRAIN, SMALLEST, RECORD = 16, 16, 48, 32
 USED, BELOW_FREE, REGION = 1, 2, 4
 PAGE, LARGE = 64, 256
 FLAGS = (f"-DMEM_PAGE={PAGE}", f"-DBEST_FIT_THRESHOLD={LARGE}")
-ROOMS = (((), ()), ((0,), ()), ((272,), ()), ((80, 0), (64,)), ((80, 88), ()), ((), (128, 64)))
+ROOMS = (
+    ((), ()),
+    ((0,), ()),
+    ((272,), (), True),
+    ((128,), ()),
+    ((80, 0), (64,)),
+    ((80, 88), ()),
+    ((), (128, 64)),
+)
 QUICK = (((), ()), ((0,), ()), ((80,), ()), ((), (64,)))
 
 

@@ -15,7 +15,7 @@ FLAGS = (f"-DMEM_PAGE={PAGE}", f"-DBUDDY_FIRST={FIRST}")
 REACH = 15  # blocks of this order and more do not fit into this memory
 MOST = 2**8 - 1  # larger requests are not made: each order is a path of its own
 ROOMS = (((), ()), ((), (192, 128)), ((), (256,)), ((), (320,)))
-QUICK = (((), ()), ((), (128,)), ((), (128, 128)))
+QUICK = (((), ()), ((), (192,)))
 
 
 def lead(order):

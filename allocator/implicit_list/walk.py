@@ -2,7 +2,8 @@
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
 RULES, NOT_OF   what it speaks of, but for some variants
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                True where the host has no more
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -14,8 +15,14 @@ FIELDS = ("first", "end", "limit", "rover", "policy")
 NEXT_FIT, DEFERRED = 1, 2
 RULES = ("tiling", "tags", "adjacent_free", "free_list")
 NOT_OF = {"implicit_list+deferred": ("adjacent_free",)}
-ROOMS = (((), ()), ((176,), ()), ((56,), ()), ((48, 48), ()))
-QUICK = (((), ()), ((80,), ()), ((48, 48), ()))
+ROOMS = (
+    ((), ()),
+    ((96,), ()),
+    ((176,), (), True),
+    ((56,), ()),
+    ((48, 48), ()),
+)
+QUICK = (((), ()), ((80,), ()))
 
 
 def walk(heap):

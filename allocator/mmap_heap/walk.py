@@ -2,7 +2,8 @@
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
 FLAGS, PAGE     pages of 32 bytes, and regions of four of them
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                True where the host has no more
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -12,7 +13,12 @@ FIELDS = ("regions",)
 HEAD, GRAIN, SMALLEST, USED = 16, 16, 32, 1
 PAGE = 32
 FLAGS = (f"-DMEM_PAGE={PAGE}",)
-ROOMS = (((), ()), ((), (192,)), ((), (64, 64)))
+ROOMS = (
+    ((), ()),
+    ((), (192,), True),
+    ((), (128,)),
+    ((), (64, 64)),
+)
 QUICK = (((), ()), ((), (64,)), ((), (64, 64)))
 
 

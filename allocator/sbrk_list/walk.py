@@ -1,7 +1,8 @@
 """The layout invariant of sbrk_list.h, word by word.
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                True where the host has no more
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -9,7 +10,15 @@ fits(...)       when a request is served without new pages
 HEADER = '#include "sbrk_list.h"'
 FIELDS = ("first", "row", "top", "limit")
 HEAD, GRAIN, SMALLEST, USED = 16, 16, 32, 1
-ROOMS = (((), ()), ((0,), ()), ((160,), ()), ((55,), ()), ((48, 32), ()), ((48, 0), ()))
+ROOMS = (
+    ((), ()),
+    ((0,), ()),
+    ((96,), ()),
+    ((160,), (), True),
+    ((55,), ()),
+    ((48, 32), ()),
+    ((48, 0), ()),
+)
 QUICK = (((), ()), ((0,), ()), ((64,), ()), ((32, 32), ()))
 
 

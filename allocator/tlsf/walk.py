@@ -3,7 +3,8 @@
 STRUCT, FIELDS  of the heap structure, what the walk reads
 FLAGS           two second-level classes a power of two, to have fewer lists to look at
 MOST            the largest request
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                True where the host has no more
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -15,9 +16,15 @@ HEAD, GRAIN, SMALLEST, FREE, BELOW_FREE = 8, 16, 32, 1, 2
 SECONDS, LEVELS = 2, 60
 LINEAR = GRAIN * SECONDS
 REACH = 11  # first levels below this one may have members: blocks of less than 2^15 bytes
-MOST = 2**8 - 1  # larger requests are not made: each class is a path of its own
-ROOMS = (((), ()), ((176,), ()), ((72,), ()), ((64, 48), ()))
-QUICK = (((), ()), ((64,), ()))
+MOST = 2**7 - 1  # larger requests are not made: each class is a path of its own
+ROOMS = (
+    ((), ()),
+    ((64,), ()),
+    ((176,), (), True),
+    ((72,), (), True),
+    ((64, 48), (), True),
+)
+QUICK = (((), ()), ((64,), (), True), ((80,), (), True))
 
 
 def least(first, second):
