@@ -15,6 +15,8 @@ Keys that the short form leaves out, all in [calls] and all optional:
 
 and, at the top, `extends`: another TOML file whose keys hold unless they are given here, in
 [calls] and [contract] key by key.  A file named there stays relative to the file that names it.
+`restore` says what makes one trace independent of the one before: "memory" (the default: static
+data, thread-local variables and all pages are put back) or "fork" (a process for each trace).
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 /* Times what comes between two runs: memory put back, against a process for each run.
  *
- *      bench_restore SUBJECT.so REGION_FILE RUNS
+ *      bench_restore SUBJECT.so REGION_FILE MICROSECONDS
  *
- * The region file holds a region with its trace in place.  Both take turns, a tenth of the runs at a
- * time (forked: a fortieth of that).  Microseconds of CPU time a run are printed, the best of ten,
- * the run itself included.
+ * The region file holds a region with its trace in place.  Both take turns, for so long each in all;
+ * microseconds of CPU time a run are printed, the best turn's, the run itself included.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,6 +16,8 @@
 #include <time.h>
 
 #include "executor.h"
+
+enum { TURNS = 5 };
 
 static double microseconds(const struct timeval *time)
 {
@@ -50,12 +51,17 @@ static double best(double before, double microseconds)
     return !before || microseconds < before ? microseconds : before;
 }
 
-static double time_runs(struct executor *executor, int runs)
+/* Microseconds a run, over so many that they take `budget` microseconds or more. */
+static double time_runs(struct executor *executor, double budget)
 {
-    double start = now();
-    for (int i = 0; i < runs; i++)
-        executor_run(executor);
-    return (now() - start) / runs;
+    for (int runs = 1;; runs *= 2) {
+        double start = now();
+        for (int i = 0; i < runs; i++)
+            executor_run(executor);
+        double taken = now() - start;
+        if (taken >= budget)
+            return taken / runs;
+    }
 }
 
 int main(int count, char **words)
@@ -73,11 +79,11 @@ int main(int count, char **words)
     }
     struct config *config = (struct config *)(run + 1);
     double restored = 0, forked = 0;
-    for (int turn = 0, runs = atoi(words[3]) / 10; turn < 10; turn++) {
+    for (int turn = 0; turn < TURNS; turn++) {
         config->forks = 0;
-        restored = best(restored, time_runs(executor, runs));
+        restored = best(restored, time_runs(executor, atof(words[3]) / TURNS));
         config->forks = 1;
-        forked = best(forked, time_runs(executor, runs / 40 + 1));
+        forked = best(forked, time_runs(executor, atof(words[3]) / TURNS));
     }
     printf("{\"restored\": %.2f, \"forked\": %.2f}\n", restored, forked);
     return 0;

@@ -39,7 +39,7 @@ def program() -> Path:
     return build.link("bench_restore", objects, ["-rdynamic", "-ldl", "-lpthread"], suffix="")
 
 
-def microseconds(subject: Subject, trace: Trace, runs: int) -> dict[str, float]:
+def microseconds(subject: Subject, trace: Trace, seconds: float) -> dict[str, float]:
     """Of CPU time: a run of the trace, restored and forked, the restore included."""
     store = PREBUILT_STORE if subject.prebuilt else DEFAULT_STORE
     region = Region(CAPACITY, subject.contract, subject.memory_known, store=store)
@@ -47,7 +47,7 @@ def microseconds(subject: Subject, trace: Trace, runs: int) -> dict[str, float]:
     with tempfile.NamedTemporaryFile() as file:
         file.write(region.memory[:])
         file.flush()
-        words = [program(), subject.library, file.name, str(runs)]
+        words = [program(), subject.library, file.name, str(seconds * 1e6)]
         done = subprocess.run(
             words, capture_output=True, text=True, check=True, env=sandbox.environment()
         )
@@ -57,7 +57,7 @@ def microseconds(subject: Subject, trace: Trace, runs: int) -> dict[str, float]:
 
 def main(
     subjects: Annotated[list[str] | None, typer.Argument(help="bundled names, .c, .so")] = None,
-    runs: Annotated[int, typer.Option(help="runs of each trace")] = 4000,
+    seconds: Annotated[float, typer.Option(help="of CPU time for each figure")] = 0.2,
     json_file: Annotated[Path | None, typer.Option("--json", help="write figures here")] = None,
 ) -> None:
     """An empty trace is the restore itself, with the guard around it; a short one has four
@@ -73,7 +73,7 @@ def main(
             continue
         row, cells = {"subject": name}, [name]
         for kind, trace in (("empty", Trace(())), ("short", SHORT)):
-            told = microseconds(subject, trace, runs)
+            told = microseconds(subject, trace, seconds)
             row |= {f"{kind}_{how}": value for how, value in told.items()}
             both = told["restored"], told["forked"]
             cells += [f"{both[0]:.1f}", f"{both[1]:.0f}", f"{both[1] / both[0]:.0f}"]
