@@ -161,6 +161,7 @@ def built(
         bundled=is_bundled,
         coverage=coverage and bool(found.sources),
         prebuilt=found.library,
+        forks=found.forks,
         has=found.has,
         model=found.model,
         sources=found.sources,

@@ -15,6 +15,8 @@ Keys that the short form leaves out, all in [calls] and all optional:
 
 and, at the top, `extends`: another TOML file whose keys hold unless they are given here, in
 [calls] and [contract] key by key.  A file named there stays relative to the file that names it.
+`restore` says what makes one trace independent of the one before: "memory" (the default: static
+data, thread-local variables and all pages are put back) or "fork" (a process for each trace).
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ _KEYS = {
     "flags": _TEXTS,
     "headers": _TEXTS,
     "target": _TEXT,
+    "restore": _TEXT,
     "model": _TEXT,
     "extends": _TEXT,
     "calls": _TABLE,
@@ -71,7 +74,7 @@ class Description:
 
     sources or library (exactly one) hold the code, calls the C text of each function by name,
     walker the Python file that walks the heap for the white-box rules, model the name of an
-    exact model.
+    exact model.  forks: each trace runs in a process of its own, rather than from restored memory.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Description:
     contract: Contract = field(default_factory=Contract)
     model: str | None = None
     walker: Path | None = None
+    forks: bool = False
     origin: str = ""
 
     @property
@@ -135,6 +139,7 @@ def parse(text: str, folder: Path, stem: str, origin: str) -> Description:
         contract=contract,
         model=table.get("model"),
         walker=walker,
+        forks=table.get("restore") == "fork",
         origin=origin,
         **_files(table, folder),
     )
@@ -166,6 +171,8 @@ def _check_keys(table: Mapping[str, object]) -> None:
             raise SubjectError(f"unknown key {key!r} (known: {', '.join(_KEYS)})")
         if not _is_of(_KEYS[key], value):
             raise SubjectError(f"{key} takes {_KEYS[key]}, not {value!r}")
+    if table.get("restore", "memory") not in ("memory", "fork"):
+        raise SubjectError(f"unknown restore {table['restore']!r} (known: memory, fork)")
     target = table.get("target", "x86_64")
     if target == "x86":
         raise SubjectError("target x86 (32-bit) is not executed yet: leave target out for x86_64")

@@ -40,7 +40,7 @@ _SLEEP_FACTOR, _SLEEP_SECONDS = 10, 0.3
 
 def _region(subject: Subject, capacity: int, file: int = -1) -> Region:
     store = PREBUILT_STORE if subject.prebuilt else DEFAULT_STORE
-    return Region(capacity, subject.contract, subject.memory_known, file, store)
+    return Region(capacity, subject.contract, subject.memory_known, file, store, subject.forks)
 
 
 class Executor:

@@ -27,7 +27,7 @@ from models.trace import NIL, NO_NAME, OP_BYTES, Op, Trace, pack_ops, unpack_ops
 REGION_HEADER = 512
 WALK_CAPACITY = 1 << 14
 DEFAULT_STORE, PREBUILT_STORE = 16 << 20, 256 << 20  # products take more before they start
-CONFIG = struct.Struct("<QQQQII13B3x")
+CONFIG = struct.Struct("<QQQQII14B2x")
 BLOCK = struct.Struct("<QQQ")
 CHECKS = {"none": 0, "end": 1, "each": 2}
 
@@ -38,7 +38,9 @@ _RUNS = struct.Struct("<Q")
 _OP_COUNT_AT, _STORE_AT, _DONE_AT, _RUNS_AT = 8, 16, 32, 104
 
 
-def pack_config(contract: Contract, memory_known: bool, store: int = DEFAULT_STORE) -> bytes:
+def pack_config(
+    contract: Contract, memory_known: bool, store: int = DEFAULT_STORE, forks: bool = False
+) -> bytes:
     """`struct config`: what the executor must know of the contract."""
     return CONFIG.pack(
         contract.alignment,
@@ -60,6 +62,7 @@ def pack_config(contract: Contract, memory_known: bool, store: int = DEFAULT_STO
         "interior_free" in contract.detects,
         memory_known,
         contract.gives_back,
+        forks,
     )
 
 
@@ -79,6 +82,7 @@ class Region:
         memory_known: bool,
         file: int = -1,
         store: int = DEFAULT_STORE,
+        forks: bool = False,
     ):
         self.capacity = capacity
         self._observations_at = REGION_HEADER + capacity * OP_BYTES
@@ -86,7 +90,7 @@ class Region:
         self._walk_at = self._damages_at + DAMAGE_CAPACITY * DAMAGE.size
         self.memory = mmap.mmap(file, self.size(capacity))
         struct.pack_into("<II", self.memory, 0, VERSION, capacity)
-        config = pack_config(contract, memory_known, store)
+        config = pack_config(contract, memory_known, store, forks)
         self.memory[HEADER.size : HEADER.size + len(config)] = config
 
     @staticmethod

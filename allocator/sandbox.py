@@ -186,7 +186,8 @@ class Rest:
 
 
 def _busy(pid: int) -> int | None:
-    """CPU time of a process whose threads all sleep, in clock ticks; None while one does not."""
+    """CPU time of a process that sleeps with all its threads and children, in clock ticks; None
+    while one of them does not."""
     ticks = 0
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -194,6 +195,11 @@ def _busy(pid: int) -> int | None:
             if fields[0] not in "STt":
                 return None
             ticks += int(fields[11]) + int(fields[12])
+            for child in (task / "children").read_text().split():
+                below = _busy(int(child))
+                if below is None:
+                    return None
+                ticks += below
     except (OSError, IndexError):  # it is about to end, or there is no such file system
         return None
     return ticks

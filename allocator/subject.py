@@ -33,6 +33,7 @@ class Subject:
     coverage  built with coverage counters
     prebuilt  the .so that somebody else built, None for sources
     memory_known  all its memory is the harness's, or its own static data
+    forks     each trace runs in a process of its own: restoring its memory is not enough
     has       its functions: subset of malloc calloc realloc aligned_alloc memalign
               posix_memalign free usable_size check walk
     model     name of the exact model in models/ (bundled allocators only)
@@ -50,6 +51,7 @@ class Subject:
     coverage: bool = False
     prebuilt: Path | None = None
     memory_known: bool = True
+    forks: bool = False
     has: frozenset[str] = frozenset()
     model: str | None = None
     sources: tuple[Path, ...] = ()

@@ -263,6 +263,9 @@ class Campaign:
         if not guided.available():
             notes.append("atheris is not installed: no coverage guidance, random programs alone")
             return False
+        if subject.forks:
+            notes.append("a process for each trace: no guidance, random programs alone")
+            return False
         blind = subject.prebuilt is not None or not options.edges
         if blind and not options.states:
             notes.append("neither edges nor heap states: no guidance, random programs alone")

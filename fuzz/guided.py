@@ -29,7 +29,7 @@ WORKER = Path(__file__).resolve().parent / "worker.py"
 SEEDS, SEED_OPERATIONS = 48, (64, 256, 1000)
 POLL_SECONDS = 0.2
 STALL_SECONDS = 15.0
-ASLEEP_SECONDS = 2.0
+ASLEEP_SECONDS = 4.0
 RESTARTS = 20
 SURVEY_SECONDS = 120.0
 WORKER_STARTS = "INFO: Using built-in libfuzzer"
@@ -137,7 +137,7 @@ class Guided:
             self._check_edges()
             self._tell()
             overdue = self._job.seconds and now - started > self._job.seconds + STALL_SECONDS
-            asleep = rest.look()[1] > ASLEEP_SECONDS
+            asleep = rest.look()[1] > ASLEEP_SECONDS and self.executions > self._before[0]
             if now - moved > STALL_SECONDS or overdue or asleep:
                 worker.kill()
         for message in worker.messages(0):

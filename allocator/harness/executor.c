@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "guard.h"
 #include "operations.h"
@@ -25,6 +27,14 @@ static void check_invariant(struct executor *ex)
     strncpy(run->invariant, broken, sizeof run->invariant - 1);
 }
 
+/* A library that starts itself may take a lot for that, and need not survive without: it has the
+ * default at least. */
+static uint64_t store_of(const struct executor *ex)
+{
+    uint64_t asked = ex->run->store_size, usual = ex->config->default_store;
+    return !asked || (ex->subject->start && asked < usual) ? usual : asked;
+}
+
 static void begin(void *argument)
 {
     struct executor *ex = argument;
@@ -36,7 +46,7 @@ static void begin(void *argument)
     if (ex->dirty)
         store_scrub(&ex->store);
     ex->dirty = 1;
-    store_reset(&ex->store, run->store_size ? run->store_size : ex->config->default_store);
+    store_reset(&ex->store, store_of(ex));
     block_table_reset(&ex->table);
     states_reset(&ex->states);
     ex->error = &errno;
@@ -129,10 +139,44 @@ static void clear_result(struct executor *ex)
     ex->observations[0] = (struct observation){ 0 };
 }
 
+static void run_as_child(struct executor *ex)
+{
+    guard_continue_in_copy();
+    executor_confine(ex);
+    guarded(ex, whole);
+    _exit(0);
+}
+
+/* In a child made for this run, whose end is the run's.  This process must not be confined. */
+static void run_forked(struct executor *ex)
+{
+    struct run *run = ex->run;
+    pid_t child = fork();
+    if (!child)
+        run_as_child(ex);
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child || !run->outcome) {
+        run->outcome = WIFEXITED(status) ? OUTCOME_EXIT : OUTCOME_SIGNAL;
+        run->signal = WIFEXITED(status) ? 0 : WTERMSIG(status);
+        run->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+        run->suspicious = 1;
+        if (run->done < run->op_capacity)
+            ex->observations[run->done].flags |= SEEN_LEFT;
+    }
+}
+
 void executor_run(struct executor *ex)
 {
     clear_result(ex);
-    guarded(ex, whole);
+    if (ex->config->forks)
+        run_forked(ex);
+    else
+        guarded(ex, whole);
+}
+
+int executor_forks(const struct executor *ex)
+{
+    return ex->config->forks;
 }
 
 void executor_begin(struct executor *ex)

@@ -25,6 +25,9 @@ void executor_confine(struct executor *executor);
 /* Runs the region's operations from a restored subject and an empty store. */
 void executor_run(struct executor *executor);
 
+/* Whether each run is a process of its own, which confines itself: config.forks. */
+int executor_forks(const struct executor *executor);
+
 /* The same in steps: begin, one operation at a time (the one at run.done), end. */
 void executor_begin(struct executor *executor);
 void executor_step(struct executor *executor);

@@ -207,6 +207,7 @@ void guard_continue_in_copy(void)
 {
     if (original)
         *original = 1;
+    guard.ticking = 0; /* a child has no timer */
 }
 
 void guard_install(void)

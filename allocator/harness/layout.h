@@ -153,7 +153,8 @@ struct config {
     uint8_t detects_interior_free;
     uint8_t memory_known; /* the subject gets all its memory from the harness */
     uint8_t gives_back;
-    uint8_t reserved[3];
+    uint8_t forks; /* each run is a process of its own */
+    uint8_t reserved[2];
 };
 
 #endif

@@ -1,5 +1,7 @@
-/* Small segments are copied back; the zero pages of a large .bss are dropped instead, which costs
- * only what the run touched. */
+/* Small segments are copied back: up to some 256 KiB that is cheaper than anything that asks the
+ * kernel (ci/bench_restore.py).  Large ones are private mappings of their first contents, or of
+ * nothing where those are zero, which the kernel is told to drop: that costs only what the run
+ * touched. */
 #define _GNU_SOURCE
 #include "snapshot.h"
 
@@ -8,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "pattern.h"
 
@@ -25,26 +28,59 @@ static char *page_up(char *address)
     return (char *)(((uintptr_t)address + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1));
 }
 
+static char *page_down(char *address)
+{
+    return (char *)((uintptr_t)address & ~(uintptr_t)(PAGE_BYTES - 1));
+}
+
+/* `copied` bytes to be put back, and then `dropped` bytes in whole pages. */
+static int push(struct snapshot *snapshot, char *start, size_t copied, size_t dropped)
+{
+    if (!copied && !dropped)
+        return 0;
+    if (snapshot->count == SEGMENT_CAPACITY)
+        return -1;
+    struct segment *segment = &snapshot->segments[snapshot->count++];
+    *segment = (struct segment){ start, copied, dropped, malloc(copied + 1) };
+    if (!segment->copy)
+        return -1;
+    memcpy(segment->copy, start, copied);
+    return 0;
+}
+
+/* Puts a private mapping of their contents in the place of these pages: what is dropped comes back
+ * from it. */
+static int map_contents(char *start, size_t size)
+{
+    int file = memfd_create("first contents", MFD_CLOEXEC);
+    int failed = file < 0 || write(file, start, size) != (ssize_t)size
+                 || mmap(start, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, 0)
+                        == MAP_FAILED;
+    if (file >= 0)
+        close(file);
+    return failed;
+}
+
+static int add_filled(struct snapshot *snapshot, char *start, char *end)
+{
+    char *first = page_up(start), *last = page_down(end);
+    if (end - start < DROP_FROM || map_contents(first, (size_t)(last - first)))
+        return push(snapshot, start, (size_t)(end - start), 0);
+    return push(snapshot, start, (size_t)(first - start), (size_t)(last - first))
+           | push(snapshot, last, (size_t)(end - last), 0);
+}
+
 /* `zero_from` is where the pages that no file backs begin. */
 static int add_segment(struct snapshot *snapshot, char *start, char *end, char *zero_from)
 {
     if (start >= end)
         return 0;
-    if (snapshot->count == SEGMENT_CAPACITY)
-        return -1;
-    struct segment *segment = &snapshot->segments[snapshot->count++];
-    char *drop = page_up(zero_from > start ? zero_from : start);
-    size_t droppable = drop < end ? (size_t)(end - drop) & ~(size_t)(PAGE_BYTES - 1) : 0;
-    int is_zero = first_other_byte((unsigned char *)drop, droppable, 0) == droppable;
-    segment->start = start;
-    segment->cleared = droppable >= DROP_FROM && is_zero ? droppable : 0;
-    segment->copied = segment->cleared ? (size_t)(drop - start) : (size_t)(end - start);
-    segment->copy = malloc(segment->copied + 1);
-    if (!segment->copy)
-        return -1;
-    memcpy(segment->copy, start, segment->copied);
-    char *rest = drop + droppable;
-    return segment->cleared ? add_segment(snapshot, rest, end, end) : 0;
+    char *drop = page_up(zero_from > start ? zero_from : start), *last = page_down(end);
+    size_t room = drop < last ? (size_t)(last - drop) : 0;
+    if (room < DROP_FROM || first_other_byte((unsigned char *)drop, room, 0) < room)
+        return add_filled(snapshot, start, end);
+    return add_filled(snapshot, start, drop) | push(snapshot, drop, 0, room)
+           | push(snapshot, last, (size_t)(end - last), 0);
 }
 
 static int add_around_hole(struct search *search, char *start, char *end, char *zero_from)
@@ -80,6 +116,14 @@ static char *thread_locals(size_t module)
     return __tls_get_addr(&index);
 }
 
+static int add_thread_locals(struct snapshot *snapshot, char *start, size_t size)
+{
+    if (snapshot->extent_count == SEGMENT_CAPACITY)
+        return -1;
+    snapshot->extents[snapshot->extent_count++] = (struct extent){ start, size };
+    return push(snapshot, start, size, 0);
+}
+
 static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 {
     (void)size;
@@ -96,7 +140,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
         if (header->p_type == PT_TLS && header->p_memsz) {
             char *start = thread_locals(info->dlpi_tls_modid);
-            search->failed |= add_around_hole(search, start, start + header->p_memsz, start);
+            search->failed |= add_thread_locals(search->snapshot, start, header->p_memsz);
         }
         if (header->p_type != PT_LOAD || !(header->p_flags & PF_W))
             continue;
@@ -144,8 +188,8 @@ void snapshot_restore(const struct snapshot *snapshot)
     for (int i = 0; i < snapshot->count; i++) {
         const struct segment *segment = &snapshot->segments[i];
         memcpy(segment->start, segment->copy, segment->copied);
-        if (segment->cleared)
-            madvise(segment->start + segment->copied, segment->cleared, MADV_DONTNEED);
+        if (segment->dropped)
+            madvise(segment->start + segment->copied, segment->dropped, MADV_DONTNEED);
     }
 }
 

@@ -8,12 +8,12 @@
 
 #include "confine.h"
 
-enum { SEGMENT_CAPACITY = 16 };
+enum { SEGMENT_CAPACITY = 32 };
 
 struct segment {
     char *start;
     size_t copied;    /* bytes put back from `copy` */
-    size_t cleared;   /* bytes behind them, in whole pages, that are put back to zero */
+    size_t dropped;   /* bytes behind them, in whole pages, that the kernel has the contents of */
     char *copy;
 };
 
