@@ -24,6 +24,7 @@ from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges
 from fuzz.options import CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, Budget, Options
 from fuzz.results import Report, Result
 from models import cycles
+from models.check import Finding
 from models.observation import Run
 from models.policy import Policy
 from models.trace import Kind, Trace, TraceError, from_text
@@ -72,6 +73,8 @@ class Campaign(GuidedPhase):
             self._run()
         except SubjectError as error:
             self.result.error = str(error)
+        except OSError as error:  # a full disk, a folder that cannot be written
+            self.result.error = self._told(error)
         except Exception as error:  # an error of ours must not cost the other subjects
             self._note_internal(error)
         finally:
@@ -144,12 +147,24 @@ class Campaign(GuidedPhase):
         self.result.executions += finding.executions
         if finding.rule not in self._found:
             with _uninterrupted():
-                report = findings.write(
-                    finding, self._bench.subject, self.options.out, self.options.prefix
-                )
-                self.note(report)
-                self.result.reports.append(report)
+                self._keep(finding)
         self._found |= {rule, finding.rule}
+
+    def _keep(self, finding: Finding) -> None:
+        """Writes the finding's files; where that fails it is reported all the same."""
+        subject, options = self._bench.subject, self.options
+        report = Report(finding, subject.contract)
+        try:
+            report = findings.write(finding, subject, options.out, options.prefix)
+            self.note(report)
+        except OSError as error:
+            self.result.notes.append(
+                f"{finding.rule}: its files are not whole: {self._told(error)}"
+            )
+        self.result.reports.append(report)
+
+    def _told(self, error: OSError) -> str:
+        return f"{error.filename or self.options.out}: {error.strerror or error}"
 
     def _note_vanished(self, rule: str) -> None:
         """A suspect that was clean when it was run again: a slow one, or a strange one."""

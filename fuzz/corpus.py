@@ -7,13 +7,13 @@ bytes, in a folder of programs that lasts as long as a campaign.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fuzz.findings import write_whole
 from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES
 from fuzz.native import decode_all
 from models.trace import Trace, TraceError, from_text, pack_ops, to_text
@@ -111,9 +111,7 @@ class Corpus:
             name = digest(from_text(text))
             path = self.folder / f"{name}.trace"
             if not path.exists():
-                draft = self.folder / f".{name}.{os.getpid()}"
-                draft.write_text(text)
-                os.replace(draft, path)
+                write_whole(path, text)
                 new.append(name)
         return new
 

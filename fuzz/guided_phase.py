@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from allocator.subject import Subject
@@ -22,6 +23,7 @@ from fuzz.results import Result
 from models.observation import Outcome, Run
 from models.trace import Trace, from_text
 
+BRIEF_SECONDS = 1.0
 Find = Callable[..., Subject]
 
 
@@ -121,6 +123,7 @@ class GuidedPhase:
     def _survey(self, job: Job) -> frozenset[str] | None:
         """The programs worth keeping, None where the survey did not come to its end."""
         kept = None
+        job = replace(job, seconds=BRIEF_SECONDS) if self.options.brief else job
         with closing(guided.survey(job, self._folder() / "survey.log")) as messages:
             for message in messages:
                 if isinstance(message, Survey):

@@ -41,6 +41,7 @@ class Options:
     saved: Path = TRACES
     found: frozenset[str] = frozenset()
     part: str = ""
+    brief: bool = False
 
 
 class Budget:

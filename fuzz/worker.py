@@ -35,6 +35,10 @@ HOW_OFTEN = bytes(
     bool(hits) << sum(hits >= least for least in (2, 3, 4, 8, 16, 32, 128)) for hits in range(256)
 )
 WHETHER = bytes(map(bool, range(256)))
+SIGNALS = tuple(
+    f"-handle_{name}=0"
+    for name in ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz")
+)
 # No time limit.  To libFuzzer that is 0, but atheris has an alarm of its own which takes 0 for
 # "ends each program that is under way at a full second of the clock".
 NO_TIMEOUT = 1_000_000
@@ -107,8 +111,7 @@ def atheris_core() -> Path:
 
 def libfuzzer_options(job: Job) -> list[str]:
     """argv for libFuzzer: signals are the guard's, time limits the parent's."""
-    names = ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz")
-    options = [f"-handle_{name}=0" for name in names]
+    options = list(SIGNALS)
     options += [f"-timeout={NO_TIMEOUT}", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
     options += ["-reduce_inputs=0", "-prefer_small=0"]
     options += [f"-artifact_prefix={job.corpus.parent}/"]
@@ -163,6 +166,10 @@ class Coverage:
         before = self._seen
         self._seen |= int.from_bytes(counters.translate(self._shown), "little")
         return self._seen != before
+
+    def features(self) -> int:
+        """How many different things were shown."""
+        return self._seen.bit_count()
 
     def count(self) -> int | None:
         """How many were seen not to be zero; None where there are no counters."""
