@@ -11,7 +11,9 @@ import json
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +26,11 @@ from rich.table import Table
 
 from allocator.catalogue import resolve
 from allocator.executor import InProcess
-from fuzz import crew, guided_phase
+from fuzz import crew
+from fuzz.corpus import Corpus
 from fuzz.hands import LocalHands
-from fuzz.job import STATE_COUNTERS
+from fuzz.job import STATE_COUNTERS, Job
 from fuzz.ledger import BEGIN, Ledger
-from fuzz.limits import limits_of
 from fuzz.native import decoder_library
 from fuzz.options import Options
 from fuzz.worker import HOW_OFTEN, RUN_CAPACITY, WHETHER, Coverage
@@ -40,6 +42,7 @@ class Curve:
 
     points: list[tuple[float, int]]
     executions: int
+    seconds: float
 
     @property
     def last(self) -> int:
@@ -51,31 +54,40 @@ class Curve:
         return next(seconds for seconds, seen in self.points if seen >= target)
 
 
-def campaign(spec: str, jobs: int, seconds: float, seed: int) -> Curve:
+class Timed(crew.Crew):
+    """A campaign that is measured where it would be surveyed."""
+
+    curve: Curve | None = None
+
+    def _share_out(self, corpus: Corpus) -> None:
+        self._started = time.monotonic()
+        super()._share_out(corpus)
+
+    def _survey(self, job: Job) -> None:
+        seconds = time.monotonic() - self._started
+        self.curve = Curve(curve(self.spec, job), self.result.executions, seconds)
+
+
+def campaign(spec: str, jobs: int, options: Options) -> Curve:
     """A guided search by so many workers, and its curve."""
+    hands = LocalHands(jobs)
     with tempfile.TemporaryDirectory() as name:
-        options = Options(
-            seconds=seconds, seed=seed, out=Path(name), saved=Path("nothing"), dense=False,
-            cycles=False,
-        )  # fmt: skip
-        hands = LocalHands(jobs)
-        Ledger(options.out).add(BEGIN)
-        found: list[Curve] = []
-
-        class Timed(crew.Crew):
-            def _survey(self, job: guided_phase.Job) -> None:
-                found.append(Curve(curve(spec, job), self.result.executions))
-
-        Timed(spec, options, hands=hands, ledger=Ledger(options.out)).run()
+        options = replace(options, out=Path(name))
+        ledger = Ledger(options.out)
+        ledger.add(BEGIN)
+        timed = Timed(spec, options, hands=hands, ledger=ledger)
+        result = timed.run()
         hands.close()
-        return found[0]
+    if timed.curve is None:
+        raise SystemExit(result.line())
+    return timed.curve
 
 
-def curve(spec: str, job: guided_phase.Job) -> list[tuple[float, int]]:
+def curve(spec: str, job: Job) -> list[tuple[float, int]]:
     """What the programs cover, in the order in which they were found."""
     subject = resolve(spec, coverage=True)
     executor = InProcess(subject, decoder_library(), RUN_CAPACITY)
-    executor.set_limits(limits_of(subject).pack() if not job.limits else job.limits)
+    executor.set_limits(job.limits)
     executor.region.write_request(0, 0, "end", 1000)
     executor.state_counters(STATE_COUNTERS)
     edges, states = Coverage(HOW_OFTEN), Coverage(WHETHER)
@@ -94,7 +106,8 @@ def curve(spec: str, job: guided_phase.Job) -> list[tuple[float, int]]:
 
 def main(
     subject: Annotated[str, typer.Argument(help="with much to cover")] = "tlsf",
-    seconds: Annotated[float, typer.Option(help="of each campaign")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="of each campaign")] = 30.0,
+    runs: Annotated[int, typer.Option(help="executions of each campaign, instead")] = 0,
     repeats: Annotated[int, typer.Option(help="campaigns of each kind, in turn")] = 5,
     jobs: Annotated[int, typer.Option(help="to compare with one")] = 2,
     json_file: Annotated[
@@ -102,31 +115,53 @@ def main(
     ] = None,
 ) -> None:
     """Wall time of one worker and of several to the same coverage; medians over campaigns."""
-    console = Console()
     curves: dict[int, list[Curve]] = {1: [], jobs: []}
     for seed in range(1, repeats + 1):
         for count, made in curves.items():
-            made.append(campaign(subject, count, seconds, seed))
+            options = Options(
+                seconds=0 if runs else seconds, runs=runs, seed=seed, saved=Path("nothing"),
+                dense=False, cycles=False,
+            )  # fmt: skip
+            made.append(campaign(subject, count, options))
             last = made[-1]
             print(f"seed {seed}, {count} worker(s): {last.executions:,} executions, "
-                  f"{last.last:,} features", file=sys.stderr, flush=True)  # fmt: skip
-    most = min(each.last for made in curves.values() for each in made)
-    table = Table("features", "1 worker, s", f"{jobs} workers, s", f"{jobs} : 1")
-    rows = []
-    for share in (0.9, 0.95, 1.0):
-        target = int(most * share)
-        times = {
-            n: statistics.median(c.reaches(target) for c in made) for n, made in curves.items()
-        }
-        ratio = times[jobs] / times[1]
-        table.add_row(f"{target:,}", f"{times[1]:.1f}", f"{times[jobs]:.1f}", f"{ratio:.2f}")
-        rows.append({"features": target, "one": times[1], "several": times[jobs], "ratio": ratio})
-    done = {n: statistics.median(c.executions for c in made) for n, made in curves.items()}
-    console.print(table)
-    print(f"executions in {seconds:g} s: {done[1]:,.0f} and {done[jobs]:,.0f}, "
-          f"{done[jobs] / done[1]:.2f} : 1")  # fmt: skip
+                  f"{last.last:,} features, {last.seconds:.1f} s",
+                  file=sys.stderr, flush=True)  # fmt: skip
+    rows = compared(curves, jobs)
+    told(rows, jobs)
     if json_file:
         json_file.write_text(json.dumps({"subject": subject, "jobs": jobs, "rows": rows}, indent=2))
+
+
+def compared(curves: dict[int, list[Curve]], jobs: int) -> list[dict[str, float | str]]:
+    """A row for each target that all campaigns reached, and for what each did as a whole."""
+    most = min(each.last for made in curves.values() for each in made)
+    rows: list[dict[str, float | str]] = []
+
+    def add(what: str, one: float, several: float) -> None:
+        rows.append({"what": what, "one": one, "several": several, "ratio": several / one})
+
+    def middle(count: int, of: Callable[[Curve], float]) -> float:
+        return statistics.median(map(of, curves[count]))
+
+    for share in (0.9, 0.95, 1.0):
+        target = int(most * share)
+        times = [middle(count, lambda each, t=target: each.reaches(t)) for count in (1, jobs)]
+        add(f"seconds to {target:,} features", *times)
+    add("features at the end", *(middle(n, lambda each: each.last) for n in (1, jobs)))
+    rates = (middle(n, lambda each: each.seconds / each.executions * 1e3) for n in (1, jobs))
+    add("ms an execution", *rates)
+    add("seconds in all", *(middle(n, lambda each: each.seconds) for n in (1, jobs)))
+    return rows
+
+
+def told(rows: list[dict[str, float | str]], jobs: int) -> None:
+    """Prints the rows."""
+    table = Table("", "1 worker", f"{jobs} workers", f"{jobs} : 1")
+    for row in rows:
+        figures = (f"{row[name]:,.2f}" for name in ("one", "several", "ratio"))
+        table.add_row(str(row["what"]), *figures)
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def job_of(subject: Subject, limits: Limits, folder: Path, options: Options, fin
     if options.edges and not subject.prebuilt:
         subject = find(subject.name, prefix=options.prefix, coverage=True)
     rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
-    budget = Budget(options, rest * SEARCH_SHARE)
+    # The survey of several parts is one, and whoever collects them does it.
+    budget = Budget(options, rest if options.part else rest * SEARCH_SHARE)
     return Job(
         subject,
         limits.pack(),
