@@ -71,7 +71,7 @@ def stages(words: argparse.Namespace) -> list[Stage]:
     tests = ["-m", "pytest", "-n", words.jobs, "--dist", "loadfile"]
     tests += ["--junitxml", out / "pytest.xml", "-o", "junit_family=xunit2"]
     kill = ["ci/kill_table.py", "--out", out / "kill_table", "--jobs", words.jobs, "--resume"]
-    quiet = ["--engines", "dense", "--cpu-seconds", "2", "--bugs"]
+    quiet = ["--engines", "dense", "--cpu-seconds", "2", "--bugs", "--only", "copies-too-little"]
     nightly = {"ALLOCHECK_PROFILE": "dev" if scale < TINY else "nightly",
                "HYPOTHESIS_STORAGE_DIRECTORY": str(words.examples.resolve())}  # fmt: skip
     prove = ["proofs/run.py", "--json", out / "proofs.json"]

@@ -73,7 +73,8 @@ def _kills(document: Document) -> Iterator[Row]:
     verdict = {0: OK, 1: FINDING}.get(status, UNKNOWN)
     count = len(document["targets"])
     told = {OK: "each survivor is explained", FINDING: "survivors that nobody has explained"}
-    message = f"{count} wrong allocators; {told.get(verdict, 'an engine could not go on')}"
+    rest = "interrupted" if document.get("interrupted") else "an engine could not go on"
+    message = f"{count} wrong allocators; {told.get(verdict, rest)}"
     yield Row("kill_table", "", "kill table", verdict, message)
 
 
