@@ -74,6 +74,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     opened.close()
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a scheduler takes its time to start."""
+    monkeypatch.setattr("fuzz.hands.CONNECT_SECONDS", 120)
+
+
 def wait_for_two(hands: ClusterHands) -> None:
     deadline = time.monotonic() + 60
     while hands.count < 2 and time.monotonic() < deadline:
