@@ -206,11 +206,16 @@ class Door:
         return address
 
     def counters(self) -> tuple[bytes | None, bytes]:
-        """C coverage counters (None: built without) and heap-state counters, as they stand."""
+        """C coverage counters (None: built without) and heap-state counters; both start anew."""
         table = ctypes.addressof(ctypes.c_char.in_dll(self._library, "allocheck_subject"))
         start, end = (ctypes.c_void_p.from_address(table + at).value or 0 for at in _COUNTERS_AT)
         edges = ctypes.string_at(start, end - start) if end > start else None
-        return edges, bytes(self._counters or b"")
+        states = bytes(self._counters or b"")
+        if edges:
+            ctypes.memset(start, 0, end - start)
+        if self._counters:
+            ctypes.memset(self._counters, 0, len(states))
+        return edges, states
 
     def close(self) -> None:
         """Gives back what was opened; the library stays loaded."""

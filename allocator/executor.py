@@ -186,7 +186,7 @@ class InProcess(Executor):
         return self._door.count_states(size)
 
     def counters(self) -> tuple[bytes | None, bytes]:
-        """C coverage counters (None: built without) and heap-state counters, as they stand."""
+        """C coverage counters (None: built without) and heap-state counters; both start anew."""
         assert self._door
         return self._door.counters()
 

@@ -126,7 +126,7 @@ def driver_seconds(mode: str, program: Path, runs: int) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def drivers(console: Console) -> list[dict[str, object]]:
+def drivers(console: Console, runs: int) -> list[dict[str, object]]:
     """Executions a second: the Python callback of fuzz/worker.py against libFuzzer calling C."""
     table = Table("program", "C callback us", "Python callback us", "Python : C")
     rows: list[dict[str, object]] = []
@@ -135,7 +135,7 @@ def drivers(console: Console) -> list[dict[str, object]]:
             program = Path(folder, "program")
             program.write_bytes(random.Random(length).randbytes(length))
             costs = [
-                (driver_cost("native", program), driver_cost("python", program))
+                (driver_cost("native", program, runs), driver_cost("python", program, runs))
                 for _ in range(ROUNDS)
             ]
             cost = dict(zip(("native", "python"), map(min, zip(*costs, strict=True)), strict=True))
@@ -147,20 +147,21 @@ def drivers(console: Console) -> list[dict[str, object]]:
     return rows
 
 
-def driver_cost(mode: str, program: Path) -> float:
+def driver_cost(mode: str, program: Path, runs: int) -> float:
     """CPU seconds an execution: what many runs take beyond what one takes."""
-    return (driver_seconds(mode, program, RUNS) - driver_seconds(mode, program, 1)) / (RUNS - 1)
+    return (driver_seconds(mode, program, runs) - driver_seconds(mode, program, 1)) / (runs - 1)
 
 
 def main(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")
     ] = None,
+    runs: Annotated[int, typer.Option(min=100, help="Executions of a program.")] = RUNS,
 ) -> None:
     """Speed on explicit_list: the checked batch call beside the bare allocator, and a program under
     libFuzzer with a callback in Python beside one in C; each pair in the same run."""
     console = Console()
-    figures = {"batch": batch(console), "drivers": drivers(console)}
+    figures = {"batch": batch(console), "drivers": drivers(console, runs)}
     if json_file:
         json_file.write_text(json.dumps(figures, indent=2))
 

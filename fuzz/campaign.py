@@ -9,60 +9,34 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from allocator.catalogue import resolve
 from allocator.subject import Subject, SubjectError
-from fuzz import findings, guided
+from fuzz import findings
 from fuzz.bench import Bench, rules_on
-from fuzz.guided import Death, Guided
-from fuzz.job import SEARCH_CPU_MS, Job, Survey, Suspect
+from fuzz.guided_phase import GuidedPhase
+from fuzz.job import SEARCH_CPU_MS
 from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges
-from fuzz.native import decode, decoder_library, mutator_library
-from fuzz.results import Result
+from fuzz.options import CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, Budget, Options
+from fuzz.results import Report, Result
 from models import cycles
-from models.observation import Outcome, Run
+from models.check import Finding
+from models.observation import Run
 from models.policy import Policy
-from models.rules import ALL
 from models.trace import Kind, Trace, TraceError, from_text
 
-TRACES = Path(__file__).resolve().parent.parent / "tests" / "traces"
 LENGTHS = (64, 256, 1024)  # operations a program
 FIRST_CHUNK, CHUNK, CHUNK_TURNS = 4, 1000, 6  # of random programs; doubled every so many turns
 CHUNK_SECONDS = 0.2
-KNOWN_LIMIT = 200  # suspects that show nothing but rules found already, where runs are counted
 HANG_BUDGET = 60  # executions to shrink a hang, each of which takes its whole time limit
 SLOW_LIMIT = 5  # programs that are slow and do not hang, before slowness is left alone
 JUDGING_SHARE = 0.3
-DENSE_SHARE, CYCLES_SHARE = 0.35, 0.15
-SEARCH_SHARE = 0.8  # of what is left; the rest is for the survey of the corpus
 CYCLE_OPERATIONS = 24
 CONFIRMING = "confirming and shrinking"  # what a campaign tells of a rule that is broken
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a campaign is run; seconds and runs are budgets for one subject, 0 for none.
-
-    A campaign ends with so many `findings`: one bug that corrupts the heap shows in many ways.
-    """
-
-    seconds: float = 0
-    runs: int = 0
-    seed: int = 1
-    out: Path = Path("out/fuzz")
-    prefix: str | None = None
-    edges: bool = True
-    states: bool = True
-    dense: bool = True
-    cycles: bool = True
-    guided: bool = True
-    findings: int = 4
-    rules: frozenset[str] = ALL
-    saved: Path = TRACES
 
 
 @contextmanager
@@ -76,19 +50,20 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @dataclass
-class Campaign:
+class Campaign(GuidedPhase):
     """A campaign on one subject; `result` holds what is known at any time."""
 
     spec: str
     options: Options
     tell: Callable[[str], None] = lambda _text: None
     find: Callable[..., Subject] = resolve  # from the spec to the subject, as resolve() does it
+    note: Callable[[Report], None] = lambda _report: None  # of a finding, once it is written
     result: Result = field(init=False)
 
     def __post_init__(self) -> None:
         self.result = Result(self.spec)
         self._policy = Policy()
-        self._found: set[str] = set()
+        self._found = set(self.options.found)
         self._known = self._slow = 0
 
     def run(self) -> Result:
@@ -98,6 +73,8 @@ class Campaign:
             self._run()
         except SubjectError as error:
             self.result.error = str(error)
+        except OSError as error:  # a full disk, a folder that cannot be written
+            self.result.error = self._told(error)
         except Exception as error:  # an error of ours must not cost the other subjects
             self._note_internal(error)
         finally:
@@ -170,11 +147,24 @@ class Campaign:
         self.result.executions += finding.executions
         if finding.rule not in self._found:
             with _uninterrupted():
-                report = findings.write(
-                    finding, self._bench.subject, self.options.out, self.options.prefix
-                )
-                self.result.reports.append(report)
+                self._keep(finding)
         self._found |= {rule, finding.rule}
+
+    def _keep(self, finding: Finding) -> None:
+        """Writes the finding's files; where that fails it is reported all the same."""
+        subject, options = self._bench.subject, self.options
+        report = Report(finding, subject.contract)
+        try:
+            report = findings.write(finding, subject, options.out, options.prefix)
+            self.note(report)
+        except OSError as error:
+            self.result.notes.append(
+                f"{finding.rule}: its files are not whole: {self._told(error)}"
+            )
+        self.result.reports.append(report)
+
+    def _told(self, error: OSError) -> str:
+        return f"{error.filename or self.options.out}: {error.strerror or error}"
 
     def _note_vanished(self, rule: str) -> None:
         """A suspect that was clean when it was run again: a slow one, or a strange one."""
@@ -198,7 +188,7 @@ class Campaign:
 
     def _dense(self, share: float) -> None:
         """Random programs, most of them dense, in chunks that one call runs."""
-        budget = _Budget(self.options, share)
+        budget = Budget(self.options, share)
         judging, most = 0.0, CHUNK
         for turn in count():
             now = budget.cut(min(most, FIRST_CHUNK << min(turn // CHUNK_TURNS, 8)))
@@ -239,7 +229,7 @@ class Campaign:
 
     def _cycles(self) -> None:
         """The rules that need many operations, on traces made for them."""
-        budget = _Budget(self.options, CYCLES_SHARE)
+        budget = Budget(self.options, CYCLES_SHARE)
         rounds = max(1, self.options.runs // 500) if self.options.runs else 10_000
         length = program_bytes(CYCLE_OPERATIONS)
         for turn in range(rounds):
@@ -255,114 +245,6 @@ class Campaign:
                     self._judge(trace, run)
                 if budget.seconds and not budget.cut(1):
                     return
-
-    def _can_guide(self, subject: Subject) -> bool:
-        options, notes = self.options, self.result.notes
-        if not options.guided:
-            return False
-        if not guided.available():
-            notes.append("atheris is not installed: no coverage guidance, random programs alone")
-            return False
-        if subject.forks:
-            notes.append("a process for each trace: no guidance, random programs alone")
-            return False
-        blind = subject.prebuilt is not None or not options.edges
-        if blind and not options.states:
-            notes.append("neither edges nor heap states: no guidance, random programs alone")
-            return False
-        if subject.prebuilt:
-            notes.append("prebuilt: searched without C edges, on heap states alone")
-        return True
-
-    def _guided(self, subject: Subject) -> None:
-        job = self._job(subject)
-        search = Guided(job, self._folder() / "search.log", self._progress(lambda: search))
-        before = (self.result.executions, self.result.ops)
-        try:
-            with closing(search.run()) as messages:  # the worker ends with it, come what may
-                for message in messages:
-                    self._count_guided(before, search)
-                    if isinstance(message, Suspect):
-                        self._reconsider(from_text(message.trace))
-                    else:
-                        self._after_death(message)
-                    if self._enough:
-                        break
-        finally:
-            self._count_guided(before, search)
-        with closing(guided.survey(job, self._folder() / "survey.log")) as messages:
-            for message in messages:
-                if isinstance(message, Survey):
-                    self.result.edges, self.result.states = message.edges, message.states
-                else:
-                    self._reconsider(from_text(message.trace))
-
-    def _count_guided(self, before: tuple[int, int], search: Guided) -> None:
-        self.result.executions = before[0] + search.executions
-        self.result.ops = before[1] + search.operations
-
-    def _progress(self, search: Callable[[], Guided]) -> Callable[[], None]:
-        return lambda: self.tell(f"coverage-guided search: {search().executions:,} executions")
-
-    def _job(self, subject: Subject) -> Job:
-        options, folder = self.options, self._folder()
-        corpus = folder / "corpus"
-        guided.seed_corpus(corpus, options.seed)
-        rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
-        budget = _Budget(options, rest * SEARCH_SHARE)
-        if options.edges and not subject.prebuilt:
-            subject = self.find(self.spec, prefix=options.prefix, coverage=True)
-        return Job(
-            subject,
-            self._limits.pack(),
-            decoder_library(),
-            mutator_library(),
-            corpus,
-            folder / "journal",
-            runs=budget.runs,
-            seconds=budget.seconds,
-            seed=options.seed,
-            states=options.states,
-            rules=options.rules,
-            known_limit=KNOWN_LIMIT if options.runs else 0,
-        )
-
-    def _reconsider(self, trace: Trace) -> None:
-        run = self._bench.execute(trace)
-        self._consider(trace, run)
-
-    def _after_death(self, death: Death) -> None:
-        """The program that the worker died of is run where dying does no harm."""
-        trace = decode(death.program, self._limits.pack())
-        run = self._bench.execute(trace)
-        if run.outcome is Outcome.FINISHED and self._bench.glance(trace, run).ok:
-            self.result.notes.append(
-                f"the search ended with {death} on a program that breaks nothing by itself"
-            )
-        self._consider(trace, run)
-
-
-class _Budget:
-    """A share of a campaign's budget; counts executions or time, whichever is limited."""
-
-    def __init__(self, options: Options, share: float) -> None:
-        self.seconds = options.seconds * share
-        self.runs = max(1, int(options.runs * share)) if options.runs else 0
-        self._spent = 0
-        self._started = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._started
-
-    def cut(self, wanted: int) -> int:
-        """How many executions may be done now; 0 when the budget is spent."""
-        if self.seconds and self.elapsed >= self.seconds:
-            return 0
-        return min(wanted, self.runs - self._spent) if self.runs else wanted
-
-    def spend(self, executions: int) -> None:
-        self._spent += executions
 
 
 def program_bytes(operations: int) -> int:

@@ -6,13 +6,15 @@ It judges nothing; a file that is there already under the same name says the sam
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from allocator.subject import Subject
+from fuzz.bench import Bench
 from fuzz.reproducer import reproducer
 from fuzz.results import Report
 from models.check import Finding
-from models.trace import pack_ops, to_text
+from models.trace import Trace, pack_ops, to_text
 
 _TEST = '''\
 """{subject} breaks `{rule}`: {message}."""
@@ -40,6 +42,16 @@ def subject_folder(out: Path, name: str) -> Path:
     return out / (safe.strip("._") or "subject")
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file, or nothing where the disk is full."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write(finding: Finding, subject: Subject, out: Path, prefix: str | None = None) -> Report:
     """Writes the files of a finding into the subject's folder under `out`."""
     folder = subject_folder(out, subject.name)
@@ -48,15 +60,21 @@ def write(finding: Finding, subject: Subject, out: Path, prefix: str | None = No
     digest = hashlib.sha256(content).hexdigest()[:8]
     stem = f"{finding.rule}-{digest}"
     trace_file = folder / f"{stem}.trace"
-    trace_file.write_text(to_text(finding.trace))
+    write_whole(trace_file, to_text(finding.trace))
     source = reproducer(finding, subject, f"{stem}.c")
     if source is not None:
-        (folder / f"{stem}.c").write_text(source)
+        write_whole(folder / f"{stem}.c", source)
     test_file = folder / f"test_{finding.rule}_{digest}.py"
-    test_file.write_text(_test(finding, subject, digest, prefix))
+    write_whole(test_file, _test(finding, subject, digest, prefix))
     return Report(
         finding, subject.contract, trace_file, folder / f"{stem}.c" if source else None, test_file
     )
+
+
+def recall(trace: Trace, bench: Bench, out: Path, prefix: str | None = None) -> Report | None:
+    """A finding from its trace, confirmed anew; None where no rule is broken any more."""
+    finding = bench.check(trace, budget=0)
+    return write(finding, bench.subject, out, prefix) if finding else None
 
 
 def _test(finding: Finding, subject: Subject, digest: str, prefix: str | None) -> str:

@@ -70,8 +70,9 @@ def seed_corpus(corpus: Path, seed: int) -> None:
 def drop_seed(corpus: Path, program: bytes) -> None:
     """Takes a program out of the corpus: the next worker would die of it before it searched."""
     for path in corpus.iterdir():
-        if path.read_bytes() == program:
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError):  # another search was quicker
+            if path.read_bytes() == program:
+                path.unlink()
 
 
 class Guided:

@@ -51,10 +51,14 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a corpus covers: C edges hit (None: not built with coverage) and heap states seen."""
+    """What a corpus covers: C edges hit (None: not built with coverage) and heap states seen.
+
+    `kept` are the programs that together cover all of it, how often an edge was hit included.
+    """
 
     edges: int | None
     states: int
+    kept: tuple[str, ...] = ()
 
 
 def to_line(message: Suspect | Survey) -> bytes:
@@ -67,6 +71,7 @@ def from_line(line: bytes) -> Suspect | Survey | None:
     try:
         fields: dict[str, Any] = json.loads(line)
         kind = {"Suspect": Suspect, "Survey": Survey}[fields.pop("kind")]
+        fields |= {"kept": tuple(fields["kept"])} if "kept" in fields else {}
         return kind(**fields)  # type: ignore[no-any-return]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

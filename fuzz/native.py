@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from allocator import build
 from models.trace import OP_BYTES, Trace, unpack_ops
 
 FOLDER = Path(__file__).resolve().parent
+CAPACITY = 1 << 14  # operations a program
+_HEAD = struct.Struct("<QQ")
 
 
 def decoder_library() -> Path:
@@ -53,11 +55,23 @@ def mutate_request(what: int, seed: int, max_size: int, one: bytes, other: bytes
     return struct.pack("<5I", what, seed, max_size, len(one), len(other)) + one + other
 
 
-def decode(data: bytes, limits: bytes, capacity: int = 1 << 14) -> Trace:
+def decode(data: bytes, limits: bytes, capacity: int = CAPACITY) -> Trace:
     """The trace that a program's bytes mean."""
-    done = subprocess.run(
-        [decode_program()], input=request(data, limits, capacity), capture_output=True, check=True
-    )
-    _count, store = struct.unpack_from("<QQ", done.stdout)
-    records = done.stdout[16:]
-    return Trace(unpack_ops(records[: len(records) // OP_BYTES * OP_BYTES]), store=store)
+    (trace,) = decode_all([data], limits, capacity)
+    return trace
+
+
+def decode_all(programs: Sequence[bytes], limits: bytes, capacity: int = CAPACITY) -> list[Trace]:
+    """The traces that programs mean, in one process."""
+    asked = b"".join(request(data, limits, capacity) for data in programs)
+    done = subprocess.run([decode_program()], input=asked, capture_output=True, check=True)
+    return list(_answers(done.stdout)) if programs else []
+
+
+def _answers(output: bytes) -> Iterator[Trace]:
+    at = 0
+    while at < len(output):
+        count, store = _HEAD.unpack_from(output, at)
+        records = output[at + _HEAD.size : at + _HEAD.size + count * OP_BYTES]
+        yield Trace(unpack_ops(records), store=store)
+        at += _HEAD.size + count * OP_BYTES

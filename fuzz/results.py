@@ -17,11 +17,11 @@ OK, VIOLATION, UNSTABLE, ERROR = "ok", "violation", "unstable", "error"
 
 @dataclass(frozen=True)
 class Report:
-    """A finding and the files that were written about it."""
+    """A finding and the files that were written about it, None where one was not."""
 
     finding: Finding
     contract: Contract
-    trace_file: Path
+    trace_file: Path | None = None
     reproducer: Path | None = None
     test_file: Path | None = None
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,10 +23,14 @@ from rich.status import Status
 from allocator.catalogue import gallery
 from allocator.subject import SubjectError
 from fuzz.campaign import Campaign, Options
+from fuzz.crew import Crew, outcome_of
+from fuzz.hands import ClusterHands, Hands, HandsLost, LocalHands
+from fuzz.ledger import BEGIN, END, FINDING, Ledger
+from fuzz.minimise import Minimise
 from fuzz.replay import read_trace, replay
-from fuzz.results import ERROR, UNSTABLE, VIOLATION, Result, to_json
+from fuzz.results import ERROR, UNSTABLE, VIOLATION, Report, Result, to_json
 from models.report import report
-from models.trace import TraceError
+from models.trace import TraceError, to_text
 
 DEFAULT_SECONDS = 40.0  # shared among the subjects, at least 2 each
 MEANING = (
@@ -46,6 +51,10 @@ examples:
   python fuzz/run.py pool.c --prefix pool_        its functions are called pool_malloc, ...
   python fuzz/run.py mine.c --replay out/fuzz/mine.c/overlap-1a2b3c4d.trace
   python fuzz/run.py --json result.json           what was found, for a machine to read
+  python fuzz/run.py tlsf --jobs 4 --seconds 600  four workers with one corpus
+  python fuzz/run.py --resume --out out/fuzz      go on with what Ctrl-C or a crash cut short
+  python fuzz/run.py tlsf --cluster tcp://10.0.0.5:8786 --seconds 3600
+  python fuzz/run.py tlsf --minimise --merge their/corpus
 
 exit status: 0 nothing found; 1 a rule was broken; 2 a subject could not be searched, or a finding
 did not show again; 130 Ctrl-C (what was found so far is written)."""
@@ -74,6 +83,11 @@ def parser() -> Parser:
     it.add_argument(
         "--findings", type=_positive(int), default=4, help="stop after so many (default: 4)"
     )
+    it.add_argument("--jobs", type=_positive(int), help="workers on this machine (default: 1)")
+    it.add_argument("--cluster", metavar="ADDRESS", help="workers of a Dask cluster, tcp://...")
+    it.add_argument("--resume", action="store_true", help="go on with the campaign in --out")
+    it.add_argument("--minimise", action="store_true", help="only make the corpus smaller")
+    it.add_argument("--merge", type=Path, metavar="FOLDER", help="with traces from there as well")
     it.add_argument("--prefix", help="how the functions of a .c or .so start")
     it.add_argument("--no-edges", action="store_true", help="build without C coverage")
     it.add_argument("--no-states", action="store_true", help="no heap-state counters")
@@ -110,6 +124,29 @@ def options_of(words: argparse.Namespace, seed: int, subjects: int) -> Options:
     )
 
 
+# What --resume takes from the command line that it goes on with.
+LASTING = ("seconds", "runs", "seed", "findings", "prefix",
+           "no_edges", "no_states", "no_dense", "no_guided", "jobs")  # fmt: skip
+
+
+def lasting(words: argparse.Namespace) -> dict[str, object]:
+    """The words that a campaign is resumed with."""
+    return {name: getattr(words, name) for name in LASTING}
+
+
+def recall_words(words: argparse.Namespace) -> list[str]:
+    """The subjects; for --resume those, and the words, of the campaign that is gone on with."""
+    if not words.resume:
+        return words.subjects or ([] if words.replay else gallery())
+    session = Ledger(words.out).session()
+    if not session:
+        raise SubjectError(f"{words.out}: no campaign to resume (see --out)")
+    jobs = words.jobs
+    vars(words).update(session[0]["words"])
+    words.jobs = jobs or words.jobs
+    return words.subjects or list(session[0]["specs"])
+
+
 class Session:
     """The subjects of one command, and what is known of them at any time."""
 
@@ -118,14 +155,33 @@ class Session:
         self._console = console
         self.results: list[Result] = []
 
-    def search(self, specs: list[str]) -> None:
+    def search(self, specs: list[str], ledger: Ledger, hands: Hands | None) -> None:
         """A campaign for each subject; one that cannot be searched does not stop the next."""
         for spec in specs:
+
+            def note(report: Report, spec: str = spec) -> None:
+                ledger.add(FINDING, subject=spec, trace=to_text(report.finding.trace))
+
             with self._console.status(spec) as status:
-                campaign = Campaign(spec, self._options, _teller(status, spec))
-                self.results.append(campaign.result)
-                campaign.run()
-            self.say(campaign.result)
+                words = (spec, self._options, _teller(status, spec))
+                if hands:
+                    campaign = Crew(*words, note=note, hands=hands, ledger=ledger)
+                else:
+                    campaign = Campaign(*words, note=note)
+                self._run(campaign)
+            if campaign.result.error is None:
+                ledger.add(END, subject=spec, outcome=asdict(outcome_of(campaign.result)))
+
+    def minimise(self, specs: list[str], merge: Path | None) -> None:
+        """Each subject's corpus, made smaller."""
+        for spec in specs:
+            with self._console.status(spec) as status:
+                self._run(Minimise(spec, self._options, _teller(status, spec), merge=merge))
+
+    def _run(self, campaign: Campaign) -> None:
+        self.results.append(campaign.result)
+        campaign.run()
+        self.say(campaign.result)
 
     def replay(self, path: Path, specs: list[str]) -> None:
         """The trace at `path` on each subject, or on the one that it names."""
@@ -139,7 +195,7 @@ class Session:
     def say(self, result: Result) -> None:
         """Prints a result: its findings, its notes, its line."""
         for each in result.reports:
-            print(report(each.finding, each.contract, str(each.trace_file)))
+            print(report(each.finding, each.contract, str(each.trace_file or "")))
             if each.reproducer:
                 print(f"reproducer: {each.reproducer}\n")
         for note in result.notes:
@@ -159,34 +215,73 @@ def exit_code(results: list[Result]) -> int:
     return 2 if verdicts & {ERROR, UNSTABLE} else 0
 
 
+def carry_out(session: Session, words: argparse.Namespace, specs: list[str]) -> None:
+    """Does what the words say."""
+    if words.replay:
+        session.replay(words.replay, specs)
+        return
+    if words.merge and not words.merge.is_dir():
+        raise SubjectError(f"{words.merge}: no such folder")
+    ledger = Ledger(words.out)
+    if words.minimise or words.merge:
+        session.minimise(specs, words.merge)
+        return
+    if not words.resume:
+        ledger.add(BEGIN, words=lasting(words), specs=specs)
+    jobs = words.jobs or 1
+    hands = ClusterHands(words.cluster) if words.cluster else None
+    hands = hands or (LocalHands(jobs) if words.resume or jobs > 1 else None)
+    try:
+        session.search(specs, ledger, hands)
+    finally:
+        if hands:
+            hands.close()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     words = parser().parse_args(arguments)
-    seed = words.seed or time.time_ns() // 1000 % 1_000_000_007
-    specs = words.subjects or ([] if words.replay else gallery())
-    print(f"seed {seed}", flush=True)
-    session = Session(options_of(words, seed, len(specs)), Console(stderr=True))
+    results: list[Result] = []
     try:
-        if words.replay:
-            session.replay(words.replay, specs)
-        else:
-            session.search(specs)
-        code = exit_code(session.results)
-    except (SubjectError, TraceError) as error:
-        print(f"fuzz/run.py: {error}", file=sys.stderr)
-        code = 2
+        specs = recall_words(words)
+        words.seed = words.seed or time.time_ns() // 1000 % 1_000_000_007
+        print(f"seed {words.seed}", flush=True)
+        session = Session(options_of(words, words.seed, len(specs)), Console(stderr=True))
+        results = session.results
+        carry_out(session, words, specs)
+        code = exit_code(results)
+    except (SubjectError, TraceError, HandsLost) as error:
+        code = _complain(str(error), results)
     except BrokenPipeError:  # who reads us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = exit_code(session.results)
+        code = exit_code(results)
+    except OSError as error:
+        code = _complain(f"{error.filename or words.out}: {error.strerror}", results)
     except KeyboardInterrupt:
-        print("interrupted: what was found so far is written", file=sys.stderr)
+        more = "" if words.replay else f"; --resume --out {words.out} goes on"
+        print(f"interrupted: what was found so far is written{more}", file=sys.stderr)
         code = 130
     if words.json:
-        words.json.parent.mkdir(parents=True, exist_ok=True)
-        words.json.write_text(to_json(seed, session.results, words.out))
-    if not words.replay:
+        written = _write_json(words, results)
+        code = code or written
+    if results and not words.replay:
         print(MEANING)
     return code
+
+
+def _complain(text: str, results: list[Result]) -> int:
+    print(f"fuzz/run.py: {text}", file=sys.stderr)
+    return exit_code(results) or 2
+
+
+def _write_json(words: argparse.Namespace, results: list[Result]) -> int:
+    try:
+        words.json.parent.mkdir(parents=True, exist_ok=True)
+        words.json.write_text(to_json(words.seed or 0, results, words.out))
+    except OSError as error:
+        print(f"fuzz/run.py: {words.json}: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

@@ -30,6 +30,15 @@ JUDGED_EACH = 3  # traces told for one rule, before only shorter ones are
 JUDGING_SHARE = 0.3  # of the time, at most
 RUN_CAPACITY = 1 << 11
 SURVEY_SHARE, SURVEY_SECONDS = 0.2, 20.0  # of a search in seconds; for one in runs
+# A counter's value to one bit, as libFuzzer does: 1, 2, 3, 4-7, 8-15, 16-31, 32-127, more.
+HOW_OFTEN = bytes(
+    bool(hits) << sum(hits >= least for least in (2, 3, 4, 8, 16, 32, 128)) for hits in range(256)
+)
+WHETHER = bytes(map(bool, range(256)))
+SIGNALS = tuple(
+    f"-handle_{name}=0"
+    for name in ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz")
+)
 # No time limit.  To libFuzzer that is 0, but atheris has an alarm of its own which takes 0 for
 # "ends each program that is under way at a full second of the clock".
 NO_TIMEOUT = 1_000_000
@@ -102,8 +111,7 @@ def atheris_core() -> Path:
 
 def libfuzzer_options(job: Job) -> list[str]:
     """argv for libFuzzer: signals are the guard's, time limits the parent's."""
-    names = ("abrt", "bus", "fpe", "ill", "int", "segv", "term", "usr1", "usr2", "xfsz")
-    options = [f"-handle_{name}=0" for name in names]
+    options = list(SIGNALS)
     options += [f"-timeout={NO_TIMEOUT}", "-rss_limit_mb=0", "-len_control=0", "-detect_leaks=0"]
     options += ["-reduce_inputs=0", "-prefer_small=0"]
     options += [f"-artifact_prefix={job.corpus.parent}/"]
@@ -143,24 +151,35 @@ def search(job: Job, messages: int) -> None:
 
 
 class Coverage:
-    """Counters that were seen not to be zero."""
+    """What counters have shown; `shown` has a value's bit: how often, or only whether."""
 
-    def __init__(self) -> None:
-        self._seen: bytes | None = None
+    def __init__(self, shown: bytes) -> None:
+        self._shown = shown
+        self._size: int | None = None
+        self._seen = 0
 
-    def add(self, counters: bytes | None) -> None:
-        """Takes counters as they stand after a program; they may wrap around later."""
-        if counters is not None:
-            both = int.from_bytes(self._seen or b"", "little") | int.from_bytes(counters, "little")
-            self._seen = both.to_bytes(len(counters), "little")
+    def add(self, counters: bytes | None) -> bool:
+        """Takes the counters of one program; whether they show anything new."""
+        if counters is None:
+            return False
+        self._size = len(counters)
+        before = self._seen
+        self._seen |= int.from_bytes(counters.translate(self._shown), "little")
+        return self._seen != before
+
+    def features(self) -> int:
+        """How many different things were shown."""
+        return self._seen.bit_count()
 
     def count(self) -> int | None:
-        """How many; None where there are no counters."""
-        return None if self._seen is None else len(self._seen) - self._seen.count(0)
+        """How many were seen not to be zero; None where there are no counters."""
+        if self._size is None:
+            return None
+        return self._size - self._seen.to_bytes(self._size, "little").count(0)
 
 
 def survey(job: Job, messages: int) -> None:
-    """Runs each program of the corpus once: judges it, and tells what the corpus covers.
+    """Runs each program of the corpus once, short ones first: judges it, and tells what they cover.
 
     A corpus too large to be judged within a share of the search's time is judged as far as that
     lasts; after that the suspicious ones are.
@@ -169,13 +188,15 @@ def survey(job: Job, messages: int) -> None:
     executor.confine()
     executor.state_counters(STATE_COUNTERS)
     told: set[str] = set()
-    edges, states = Coverage(), Coverage()
+    edges, states = Coverage(HOW_OFTEN), Coverage(WHETHER)
+    kept: list[str] = []
     deadline = time.monotonic() + (SURVEY_SHARE * job.seconds or SURVEY_SECONDS)
-    for count, path in enumerate(sorted(job.corpus.iterdir()), 1):
+    programs = sorted((path.stat().st_size, path) for path in job.corpus.iterdir())
+    for count, (_, path) in enumerate(programs, 1):
         suspicious = executor.run_bytes(path.read_bytes())
         seen = executor.counters()
-        edges.add(seen[0])
-        states.add(seen[1])
+        news = edges.add(seen[0]), states.add(seen[1])
+        kept += [path.name] if any(news) else []
         if not suspicious and time.monotonic() > deadline:
             continue
         trace, run = executor.last_trace(), executor.last_run()
@@ -186,7 +207,7 @@ def survey(job: Job, messages: int) -> None:
         if not verdict.ok and verdict.rule not in told:
             told.add(verdict.rule)
             os.write(messages, to_line(Suspect(verdict.rule, to_text(trace), count)))
-    os.write(messages, to_line(Survey(edges.count(), states.count() or 0)))
+    os.write(messages, to_line(Survey(edges.count(), states.count() or 0, tuple(kept))))
 
 
 def main() -> None:

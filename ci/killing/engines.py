@@ -16,7 +16,8 @@ from ci.killing.attempt import ERROR, KILLED, SURVIVED, UNSTABLE, Attempt, Terms
 from ci.killing.clock import Clock, Spent
 from ci.killing.targets import find
 from fuzz.bench import Bench
-from fuzz.campaign import CYCLES_SHARE, TRACES, Campaign, Options
+from fuzz.campaign import Campaign
+from fuzz.options import CYCLES_SHARE, TRACES, Options
 from models.trace import Trace, from_text
 
 Engine = Callable[[str, Terms], Attempt]

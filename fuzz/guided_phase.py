@@ -1,0 +1,159 @@
+"""The last phase of a campaign: the coverage-guided search, and the survey of what it kept.
+
+A part of campaign.py's Campaign; the processes are guided.py's, the files are corpus.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from allocator.subject import Subject
+from fuzz import guided
+from fuzz.bench import Bench
+from fuzz.corpus import Corpus
+from fuzz.guided import Death, Guided
+from fuzz.job import Job, Survey, Suspect
+from fuzz.limits import Limits
+from fuzz.native import decode, decoder_library, mutator_library
+from fuzz.options import CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, SEARCH_SHARE, Budget, Options
+from fuzz.results import Result
+from models.observation import Outcome, Run
+from models.trace import Trace, from_text
+
+BRIEF_SECONDS = 1.0
+Find = Callable[..., Subject]
+
+
+def job_of(subject: Subject, limits: Limits, folder: Path, options: Options, find: Find) -> Job:
+    """The search that the options mean, in a subject's folder; the libraries are built."""
+    if options.edges and not subject.prebuilt:
+        subject = find(subject.name, prefix=options.prefix, coverage=True)
+    rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
+    # The survey of several parts is one, and whoever collects them does it.
+    budget = Budget(options, rest if options.part else rest * SEARCH_SHARE)
+    return Job(
+        subject,
+        limits.pack(),
+        decoder_library(),
+        mutator_library(),
+        folder / "programs",
+        folder / f"journal{options.part}",
+        runs=budget.runs,
+        seconds=budget.seconds,
+        seed=options.seed,
+        states=options.states,
+        rules=options.rules,
+        known_limit=KNOWN_LIMIT if options.runs else 0,
+    )
+
+
+def open_corpus(job: Job, folder: Path, seed: int) -> Corpus:
+    """The corpus in a subject's folder, its programs laid out for the search.
+
+    Programs that a run left behind when it was killed are there already, and take part.
+    """
+    corpus = Corpus(folder / "corpus", job.limits)
+    corpus.unpack(job.corpus)
+    guided.seed_corpus(job.corpus, seed)
+    return corpus
+
+
+class GuidedPhase:
+    """The guided search and the survey, for a class that has the word on traces."""
+
+    options: Options
+    spec: str
+    tell: Callable[[str], None]
+    find: Find
+    result: Result
+    _bench: Bench
+    _limits: Limits
+    _enough: bool
+    _folder: Callable[[], Path]
+    _consider: Callable[[Trace, Run], None]
+
+    def _can_guide(self, subject: Subject) -> bool:
+        options, notes = self.options, self.result.notes
+        if not options.guided:
+            return False
+        if not guided.available():
+            notes.append("atheris is not installed: no coverage guidance, random programs alone")
+            return False
+        if subject.forks:
+            notes.append("a process for each trace: no guidance, random programs alone")
+            return False
+        blind = subject.prebuilt is not None or not options.edges
+        if blind and not options.states:
+            notes.append("neither edges nor heap states: no guidance, random programs alone")
+            return False
+        if subject.prebuilt:
+            notes.append("prebuilt: searched without C edges, on heap states alone")
+        return True
+
+    def _guided(self, subject: Subject) -> None:
+        job = job_of(subject, self._limits, self._folder(), self.options, self.find)
+        if self.options.part:
+            self._search_guided(job)
+            return
+        corpus, kept = open_corpus(job, self._folder(), self.options.seed), None
+        try:
+            self._search_guided(job)
+            kept = self._survey(job)
+        finally:
+            corpus.settle(job.corpus, kept)
+            self.result.notes += corpus.notes
+
+    def _search_guided(self, job: Job) -> None:
+        log = self._folder() / f"search{self.options.part}.log"
+        search = Guided(job, log, self._progress(lambda: search))
+        before = (self.result.executions, self.result.ops)
+        try:
+            with closing(search.run()) as messages:  # the worker ends with it, come what may
+                for message in messages:
+                    self._count_guided(before, search)
+                    if isinstance(message, Suspect):
+                        self._reconsider(from_text(message.trace))
+                    else:
+                        self._after_death(message)
+                    if self._enough:
+                        break
+        finally:
+            self._count_guided(before, search)
+            job.journal.unlink(missing_ok=True)
+
+    def _survey(self, job: Job) -> frozenset[str] | None:
+        """The programs worth keeping, None where the survey did not come to its end."""
+        kept = None
+        job = replace(job, seconds=BRIEF_SECONDS) if self.options.brief else job
+        with closing(guided.survey(job, self._folder() / "survey.log")) as messages:
+            for message in messages:
+                if isinstance(message, Survey):
+                    self.result.edges, self.result.states = message.edges, message.states
+                    kept = frozenset(message.kept)
+                else:
+                    self._reconsider(from_text(message.trace))
+        return kept
+
+    def _count_guided(self, before: tuple[int, int], search: Guided) -> None:
+        self.result.executions = before[0] + search.executions
+        self.result.ops = before[1] + search.operations
+
+    def _progress(self, search: Callable[[], Guided]) -> Callable[[], None]:
+        return lambda: self.tell(f"coverage-guided search: {search().executions:,} executions")
+
+    def _reconsider(self, trace: Trace) -> None:
+        run = self._bench.execute(trace)
+        self._consider(trace, run)
+
+    def _after_death(self, death: Death) -> None:
+        """The program that the worker died of is run where dying does no harm."""
+        trace = decode(death.program, self._limits.pack())
+        run = self._bench.execute(trace)
+        if run.outcome is Outcome.FINISHED and self._bench.glance(trace, run).ok:
+            self.result.notes.append(
+                f"the search ended with {death} on a program that breaks nothing by itself"
+            )
+        self._consider(trace, run)
