@@ -34,17 +34,26 @@ from proofs.verify import Limits, Report, claims_matching
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
 A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
-EPILOG = """
-Examples:\n
-  python proofs/run.py explicit_list                      everything claimed of one allocator\n
-  python proofs/run.py mine.c                             yours: no annotation needed, a minute\n
-  python proofs/run.py mine.c --deep                      longer programs, any time it takes\n
-  python proofs/run.py --quick                            all bundled ones, shorter programs\n
-  python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list\n
-  python proofs/run.py --list                             the claims, one a line\n
-  python proofs/run.py best_fit --replay found.trace    what another engine found, on the IR\n
-\n
-Exit codes: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 interrupted.
+EPILOG = """\
+examples:
+
+python proofs/run.py explicit_list                   everything claimed of one allocator
+
+python proofs/run.py mine.c                          yours: no annotation needed, a minute
+
+python proofs/run.py mine.c --deep                   longer programs, any time it takes
+
+python proofs/run.py --quick                         all bundled ones, shorter programs
+
+python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list
+
+python proofs/run.py mine.c --report proofs.html     a page with pictures
+
+python proofs/run.py --list                          the claims, one a line
+
+python proofs/run.py best_fit --replay found.trace   what another engine found, on the IR
+
+exit status: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 interrupted.
 """
 
 
@@ -73,6 +82,9 @@ def main(
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
+    ] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", help="write a page (HTML) with pictures")
     ] = None,
     replay: Annotated[
         Path | None,
@@ -115,7 +127,10 @@ def main(
     campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
     interrupted = _interrupted(campaign)
     done = campaign.finished()
-    _tell(done, json_file)
+    _tell(done, chosen, json_file)
+    if report_file:
+        reports.write_page(report_file, done, chosen, sys.argv[1:])
+        ERR.print(f"report: {report_file}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
 
 
@@ -160,7 +175,9 @@ def _subjects(names: list[str], prefix: str | None, kind: str) -> dict[str, Subj
     return chosen
 
 
-def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:
+def _tell(
+    done: dict[str, list[Report]], chosen: dict[str, Subject], json_file: Path | None
+) -> None:
     document = {
         "schema": 1,
         "tool": "proofs",
@@ -171,7 +188,7 @@ def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:
         print(text, end="")
         return
     for name, entries in done.items():
-        reports.show(OUT, name, entries)
+        reports.show(OUT, chosen[name], entries)
     OUT.print(f"\n{reports.MEANING}")
     if json_file:
         json_file.write_text(text)
@@ -189,5 +206,9 @@ def _stop(message: str) -> None:
     raise typer.Exit(NOT_KNOWN)
 
 
+# typer's own completion knows installed programs alone; ci/completion.bash has these.
+APP = typer.Typer(add_completion=False)
+APP.command(epilog=EPILOG)(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    APP()
