@@ -113,7 +113,10 @@ def told(counts: list[int | None], runs: int) -> str:
 
 def main() -> int:
     """Prints a table of executions to the first kill: median, least and most over the seeds."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python ci/bench_guidance.py tlsf+bugs/BUG --runs 50000 --seeds 3",
+    )
     parser.add_argument("subjects", nargs="*", help="default: every planted bug marked deep")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=200_000, help="executions at most")
