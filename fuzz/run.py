@@ -87,10 +87,10 @@ def parser() -> Parser:
     it.add_argument("--runs", type=_positive(int), help="executions for each subject, instead")
     it.add_argument("--seed", type=_positive(int), help="the same seed, the same random programs")
     it.add_argument("--out", type=Path, default=Path("out/fuzz"), help="default: %(default)s")
-    it.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
-    it.add_argument("--report", type=Path, metavar="FILE", help="write a page (HTML) with pictures")
+    it.add_argument("--json", type=_output, metavar="FILE", help="write the results as JSON")
+    it.add_argument("--report", type=_output, metavar="FILE", help="write a page (HTML) with pictures")
     it.add_argument("--replay", type=Path, metavar="FILE", help="run a .trace or .rep file instead")
-    it.add_argument("--export", type=Path, metavar="FILE", help="with --replay: write it as FILE,"
+    it.add_argument("--export", type=_output, metavar="FILE", help="with --replay: write it as FILE,"
                     " a .rep or .trace, and run nothing")  # fmt: skip
     it.add_argument(
         "--findings", type=_positive(int), default=4, help="stop after so many (default: 4)"
@@ -112,6 +112,15 @@ def _positive(kind: type) -> type:
 
     convert.__name__ = f"positive {kind.__name__}"
     return convert  # type: ignore[return-value]
+
+
+def _output(text: str) -> Path:
+    """A file that can be written: not known only when the work is done."""
+    path = Path(text)
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written")
+    return path
 
 
 def options_of(words: argparse.Namespace, seed: int, subjects: int) -> Options:

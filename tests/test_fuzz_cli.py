@@ -81,6 +81,8 @@ def test_one_subject_that_fails_does_not_stop_the_next(tmp_path):
         (["--runs", "many"], "--runs"),
         (["--seconds", "-1"], "--seconds"),
         (["--nonsense"], "--nonsense"),
+        (["--report", "fuzz"], "fuzz: cannot be written"),
+        (["--json", "README.md/x.json"], "README.md/x.json: cannot be written"),
         (["--replay", "/nonexistent.trace"], "/nonexistent.trace"),
     ],
 )

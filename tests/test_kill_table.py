@@ -340,7 +340,8 @@ def test_a_wrong_word_is_one_line_and_status_2(words, complaint, tmp_path, capsy
 
 def test_ctrl_c_leaves_what_was_found(tmp_path: Path) -> None:
     words = [str(POOL), "--mutants", "40", "--engines", "dense", "--cpu-seconds", "1"]
-    command = [sys.executable, str(ROOT / "ci" / "kill_table.py"), *words, "--out", str(tmp_path)]
+    words += ["--out", str(tmp_path), "--report", str(tmp_path / "elsewhere" / "page.html")]
+    command = [sys.executable, str(ROOT / "ci" / "kill_table.py"), *words]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -352,7 +353,9 @@ def test_ctrl_c_leaves_what_was_found(tmp_path: Path) -> None:
     assert told["interrupted"]
     assert 1 <= len(told["targets"]) < 40
     assert any(each["name"] in first for each in told["targets"])
-    ElementTree.fromstring((tmp_path / "kills.html").read_text())
+    page = (tmp_path / "kills.html").read_text()
+    ElementTree.fromstring(page)
+    assert (tmp_path / "elsewhere" / "page.html").read_text() == page
 
 
 def test_what_is_wanted_when_nothing_is_said() -> None:
