@@ -29,6 +29,7 @@ WORKER = Path(__file__).resolve().parent / "worker.py"
 SEEDS, SEED_OPERATIONS = 48, (64, 256, 1000)
 POLL_SECONDS = 0.2
 STALL_SECONDS = 15.0
+START_SECONDS = 90.0  # a new Python on a busy machine, its modules not yet compiled
 RESTARTS = 20
 SURVEY_SECONDS = 120.0
 WORKER_STARTS = "INFO: Using built-in libfuzzer"
@@ -132,8 +133,9 @@ class Guided:
                 moved = now
             self._check_edges()
             self._tell()
-            overdue = self._job.seconds and now - started > self._job.seconds + STALL_SECONDS
-            if now - moved > STALL_SECONDS or overdue:
+            patience = STALL_SECONDS if self.executions else START_SECONDS
+            overdue = self._job.seconds and now - started > self._job.seconds + patience
+            if now - moved > patience or overdue:
                 worker.kill()
         for message in worker.messages(0):
             if isinstance(message, Suspect):
@@ -178,7 +180,9 @@ class Guided:
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self._log_text().splitlines() if line.strip()]
-        return lines[-1] if lines else "no word why"
+        return (
+            lines[-1] if lines else f"no program within {START_SECONDS:.0f} s: is the machine busy?"
+        )
 
 
 def survey(job: Job, log: Path) -> Generator[Suspect | Survey, None, None]:

@@ -88,7 +88,9 @@ def parser() -> Parser:
     it.add_argument("--seed", type=_positive(int), help="the same seed, the same random programs")
     it.add_argument("--out", type=Path, default=Path("out/fuzz"), help="default: %(default)s")
     it.add_argument("--json", type=_output, metavar="FILE", help="write the results as JSON")
-    it.add_argument("--report", type=_output, metavar="FILE", help="write a page (HTML) with pictures")
+    it.add_argument(
+        "--report", type=_output, metavar="FILE", help="write a page (HTML) with pictures"
+    )
     it.add_argument("--replay", type=Path, metavar="FILE", help="run a .trace or .rep file instead")
     it.add_argument("--export", type=_output, metavar="FILE", help="with --replay: write it as FILE,"
                     " a .rep or .trace, and run nothing")  # fmt: skip
