@@ -92,8 +92,8 @@ def parser() -> Parser:
         "--report", type=_output, metavar="FILE", help="write a page (HTML) with pictures"
     )
     it.add_argument("--replay", type=Path, metavar="FILE", help="run a .trace or .rep file instead")
-    it.add_argument("--export", type=_output, metavar="FILE", help="with --replay: write it as FILE,"
-                    " a .rep or .trace, and run nothing")  # fmt: skip
+    it.add_argument("--export", type=_output, metavar="FILE",
+                    help="with --replay: write it as .rep or .trace, run nothing")  # fmt: skip
     it.add_argument(
         "--findings", type=_positive(int), default=4, help="stop after so many (default: 4)"
     )

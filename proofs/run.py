@@ -83,9 +83,7 @@ def main(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
     ] = None,
-    report_file: Annotated[
-        Path | None, typer.Option("--report", help="write a page (HTML) with pictures")
-    ] = None,
+    page: Annotated[Path | None, typer.Option("--report", help="write a page (HTML)")] = None,
     replay: Annotated[
         Path | None,
         typer.Option(help="follow a .trace file on the IR, number by number, instead of proving"),
@@ -127,10 +125,7 @@ def main(
     campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
     interrupted = _interrupted(campaign)
     done = campaign.finished()
-    _tell(done, chosen, json_file)
-    if report_file:
-        reports.write_page(report_file, done, chosen, sys.argv[1:])
-        ERR.print(f"report: {report_file}", highlight=False, markup=False, soft_wrap=True)
+    _tell(done, chosen, json_file, page)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
 
 
@@ -176,8 +171,14 @@ def _subjects(names: list[str], prefix: str | None, kind: str) -> dict[str, Subj
 
 
 def _tell(
-    done: dict[str, list[Report]], chosen: dict[str, Subject], json_file: Path | None
+    done: dict[str, list[Report]],
+    chosen: dict[str, Subject],
+    json_file: Path | None,
+    page: Path | None,
 ) -> None:
+    if page:
+        reports.write_page(page, done, chosen, sys.argv[1:])
+        ERR.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     document = {
         "schema": 1,
         "tool": "proofs",

@@ -49,7 +49,8 @@ static char *fresh(size_t bytes)
 {
     if ((size_t)(room_end - room) < bytes) {
         size_t chunk = bytes > CHUNK ? bytes : CHUNK;
-        char *mapped = mmap(NULL, chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+        char *mapped = mmap(NULL, chunk, PROT_READ | PROT_WRITE, flags, -1, 0);
         if (mapped == MAP_FAILED)
             return NULL;
         room = mapped;
