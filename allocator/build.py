@@ -46,6 +46,8 @@ SUBJECT_FLAGS = (
 )
 LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
 COVERAGE_FLAGS = ("-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage=stack-depth")
+# A counter for each block of code, in the order in which it was written.
+LINES_FLAGS = ("-O0", "-fsanitize-coverage=bb,no-prune,inline-8bit-counters,pc-table")
 
 
 @dataclass(frozen=True)
@@ -202,17 +204,22 @@ def runner() -> Path:
     return link("runner", objects, ["-rdynamic", "-ldl", "-lpthread"], suffix="")
 
 
-def subject_library(found: Description, *, coverage: bool = False) -> tuple[Path, Path]:
+def subject_library(
+    found: Description, *, coverage: bool = False, lines: bool = False
+) -> tuple[Path, Path]:
     """A subject's library and the adapter's source: what was described, bound to the host.
 
-    Coverage counters are compiled into the subject's own sources alone.
+    Coverage counters are compiled into the subject's own sources alone; with `lines`, a counter
+    for each block as it was written, slowly, for lines.py to read.
     """
+    coverage = coverage or lines
     if coverage and found.sources and not compiler().clang:
         raise SubjectError("coverage needs clang: unset CC to use the one that ziglang carries")
     flags = subject_flags(found)
     face = artifacts.written(f"{found.name}-adapter", ".c", adapter.write(found))
     face_object = compile_object(Unit(face, (*flags, "-w"), found.folder))
-    own = (*flags, *(COVERAGE_FLAGS if coverage else ()))
+    counting = LINES_FLAGS if lines else COVERAGE_FLAGS if coverage else ()
+    own = (*flags, *counting)
     objects = [compile_object(Unit(source, own, found.folder)) for source in found.sources]
     objects += [face_object, *_binding(found)]
     if found.library:

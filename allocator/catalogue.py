@@ -47,22 +47,28 @@ def planted_bugs(name: str) -> list[PlantedBug]:
 
 
 def resolve(
-    spec: str, *, prefix: str | None = None, coverage: bool = False, flags: tuple[str, ...] = ()
+    spec: str,
+    *,
+    prefix: str | None = None,
+    coverage: bool = False,
+    lines: bool = False,
+    flags: tuple[str, ...] = (),
 ) -> Subject:
     """The subject that `spec` means, built.
 
     spec: NAME, NAME+VARIANT or either with +bugs/BUG, or a path to a .toml, .c or .so.  prefix
-    says how the functions of a .c or .so start; coverage builds with counters; flags are
-    added to those of a bundled one, whose exact model is left out then.  Raises
+    says how the functions of a .c or .so start; coverage builds with counters, lines with
+    counters that allocator/lines.py can tell the lines of; flags are added to those of a bundled
+    one, whose exact model is left out then.  Raises
     SubjectError: one line that says what is wrong and what to do next, with a TOML skeleton where
     that helps.
     """
     is_name = not Path(spec).suffix and "/" not in spec.partition(BUG_MARK)[0]
     try:
         if is_name:
-            return _bundled(spec, prefix, coverage, flags)
+            return _bundled(spec, prefix, flags, coverage=coverage, lines=lines)
         found, notes = _described(spec, prefix)
-        return built(found, name=spec, coverage=coverage, notes=notes)
+        return built(found, name=spec, coverage=coverage, lines=lines, notes=notes)
     except SubjectError as error:
         raise SubjectError(_named(spec, str(error)), error.skeleton) from None
     except OSError as error:
@@ -117,7 +123,9 @@ def _unknown(name: str, known: Iterable[str], what: str) -> str:
     return f"no such {what} (known: {', '.join(known[:8]) or 'none'}{more})"
 
 
-def _bundled(spec: str, prefix: str | None, coverage: bool, flags: tuple[str, ...]) -> Subject:
+def _bundled(
+    spec: str, prefix: str | None, flags: tuple[str, ...], *, coverage: bool, lines: bool
+) -> Subject:
     if prefix is not None:
         raise SubjectError("a prefix is for .c and .so")
     whole, mark, bug_name = spec.partition(BUG_MARK)
@@ -134,7 +142,7 @@ def _bundled(spec: str, prefix: str | None, coverage: bool, flags: tuple[str, ..
         found = found.moved(folder, bugs.plant(planted[bug_name], folder))
     if flags:
         found = replace(found, flags=(*found.flags, *flags), model=None)
-    return built(found, name=spec, coverage=coverage, is_bundled=True)
+    return built(found, name=spec, coverage=coverage, lines=lines, is_bundled=True)
 
 
 def planted(name: str, bug: PlantedBug) -> Subject:
@@ -149,17 +157,18 @@ def built(
     *,
     name: str,
     coverage: bool = False,
+    lines: bool = False,
     is_bundled: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Subject:
     """The subject of a description, compiled and linked; SubjectError if it does not build."""
-    library, face = build.subject_library(found, coverage=coverage)
+    library, face = build.subject_library(found, coverage=coverage, lines=lines)
     subject = Subject(
         name=name,
         contract=found.contract,
         library=library,
         bundled=is_bundled,
-        coverage=coverage and bool(found.sources),
+        coverage=(coverage or lines) and bool(found.sources),
         prebuilt=found.library,
         forks=found.forks,
         has=found.has,

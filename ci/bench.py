@@ -166,5 +166,10 @@ def main(
         json_file.write_text(json.dumps(figures, indent=2))
 
 
+APP = typer.Typer(add_completion=False)
+APP.command(
+    epilog="examples: python ci/bench.py; python ci/bench.py --json bench.json for a machine"
+)(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    APP()

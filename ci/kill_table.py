@@ -34,6 +34,7 @@ from ci.killing.page import to_html
 from ci.killing.plan import Plan
 from ci.killing.schedule import Task
 from ci.killing.table import WIDTH, Board, cell, to_json, to_text
+from fuzz.report.page import write as write_page
 
 DEFAULT_MUTANTS = 40
 DEFAULT_ENGINES = "fuzz,stateful"
@@ -87,6 +88,7 @@ def parser() -> Parser:
     it.add_argument("--seed", type=_positive, default=1, help="default: 1")
     it.add_argument("--resume", action="store_true", help="take what the journal in --out knows")
     it.add_argument("--out", type=Path, default=Path("out/kill_table"), help="default: %(default)s")
+    it.add_argument("--report", type=Path, metavar="FILE", help="write the page here too (HTML)")
     it.add_argument("--rules", action="store_true", help="only ask whether every rule is needed")
     return it
 
@@ -219,7 +221,9 @@ class Session:
         out.mkdir(parents=True, exist_ok=True)
         (out / "kills.txt").write_text(to_text(self.board))
         (out / "kills.json").write_text(to_json(self.board))
-        (out / "kills.html").write_text(to_html(self.board))
+        page = to_html(self.board)
+        for file in filter(None, (out / "kills.html", self._words.report)):
+            write_page(file, page)
 
 
 def ask_rules(subjects: Sequence[str], console: Console) -> int:

@@ -134,6 +134,7 @@ class Campaign(GuidedPhase):
 
     def _judge(self, trace: Trace, run: Run) -> None:
         self._policy.see(trace, run)
+        self.result.sample = trace, run, self._bench.subject.contract
         verdict = self._bench.judge(trace, run)
         if not verdict.ok and verdict.rule not in self._found:
             self._check(trace, verdict.rule)

@@ -30,6 +30,7 @@ SEEDS, SEED_OPERATIONS = 48, (64, 256, 1000)
 POLL_SECONDS = 0.2
 STALL_SECONDS = 15.0
 ASLEEP_SECONDS = 4.0
+START_SECONDS = 90.0  # a new Python on a busy machine, its modules not yet compiled
 RESTARTS = 20
 SURVEY_SECONDS = 120.0
 WORKER_STARTS = "INFO: Using built-in libfuzzer"
@@ -137,9 +138,10 @@ class Guided:
                 moved = now
             self._check_edges()
             self._tell()
-            overdue = self._job.seconds and now - started > self._job.seconds + STALL_SECONDS
+            patience = STALL_SECONDS if self.executions else START_SECONDS
+            overdue = self._job.seconds and now - started > self._job.seconds + patience
             asleep = rest.look()[1] > ASLEEP_SECONDS and self.executions > self._before[0]
-            if now - moved > STALL_SECONDS or overdue or asleep:
+            if now - moved > patience or overdue or asleep:
                 worker.kill()
         for message in worker.messages(0):
             if isinstance(message, Suspect):
@@ -185,7 +187,9 @@ class Guided:
 
     def _last_words(self) -> str:
         lines = [line.strip() for line in self._log_text().splitlines() if line.strip()]
-        return lines[-1] if lines else "no word why"
+        return (
+            lines[-1] if lines else f"no program within {START_SECONDS:.0f} s: is the machine busy?"
+        )
 
 
 def survey(job: Job, log: Path) -> Generator[Suspect | Survey, None, None]:

@@ -37,6 +37,8 @@ def replay(trace: Trace, path: Path, spec: str, options: Options) -> Result:
         result.rules_on = rules_on(subject, options.rules)
         with Bench(subject, options.rules) as bench:
             finding = bench.check(trace, budget=0)
+            if finding is None:
+                result.sample = trace, bench.execute(trace), subject.contract
     except SubjectError as error:
         result.error = str(error)
         return result

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from models.check import Finding
 from models.contract import Contract
-from models.trace import to_text
+from models.observation import Run
+from models.report import thumbnail
+from models.trace import Trace, to_text
 
 SCHEMA = 1
 OK, VIOLATION, UNSTABLE, ERROR = "ok", "violation", "unstable", "error"
@@ -31,7 +35,8 @@ class Result:
     """What is known of one subject so far.
 
     `edges` is None where there are none to count; `vanished` names rules that were broken once
-    and not again when the same trace was run once more.
+    and not again when the same trace was run once more; `pulse` holds (seconds, executions so far),
+    `sample` a program that ran, for a picture.
     """
 
     name: str
@@ -46,6 +51,8 @@ class Result:
     reports: list[Report] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
+    pulse: list[tuple[float, int]] = field(default_factory=list)
+    sample: tuple[Trace, Run, Contract] | None = None
 
     @property
     def verdict(self) -> str:
@@ -55,6 +62,14 @@ class Result:
         if self.error is not None:
             return ERROR
         return UNSTABLE if self.reports or self.vanished else OK
+
+    def heap(self) -> str:
+        """The heap in a few letters, at the first violation or in the sample; "" without both."""
+        for report in self.reports[:1]:
+            finding = report.finding
+            broken = finding.verdict.violation
+            return thumbnail(finding.trace, finding.run, report.contract, broken)
+        return thumbnail(*self.sample, None) if self.sample else ""
 
     def line(self) -> str:
         """The subject in one line."""
@@ -67,6 +82,26 @@ class Result:
         counts += [f"{self.states:,} heap states"] if self.states else []
         done = f" ({', '.join(counts)}, {self.seconds:.1f} s)" if self.executions else ""
         return f"{self.name}: {told}{done}"
+
+
+_PULSES = 400
+
+
+def pulse_of(result: Result, tell: Callable[[str], None]) -> Callable[[str], None]:
+    """A `tell` that also notes how far the campaign is; every other note goes when there are many.
+
+    The first note is that nothing is done yet.
+    """
+    started = time.monotonic()
+    result.pulse.append((0.0, 0))
+
+    def told(text: str) -> None:
+        tell(text)
+        result.pulse.append((time.monotonic() - started, result.executions))
+        if len(result.pulse) > _PULSES:
+            del result.pulse[1::2]
+
+    return told
 
 
 def to_json(seed: int, results: list[Result], out: Path) -> str:

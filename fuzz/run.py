@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -23,12 +24,17 @@ from rich.status import Status
 from allocator.catalogue import gallery
 from allocator.subject import SubjectError
 from fuzz.campaign import Campaign, Options
+from fuzz.census import census
 from fuzz.crew import Crew, outcome_of
 from fuzz.hands import ClusterHands, Hands, HandsLost, LocalHands
 from fuzz.ledger import BEGIN, END, FINDING, Ledger
 from fuzz.minimise import Minimise
+from fuzz.options import TRACES
+from fuzz.pages import replay_page, search_page
 from fuzz.replay import read_trace, replay
-from fuzz.results import ERROR, UNSTABLE, VIOLATION, Report, Result, to_json
+from fuzz.results import ERROR, UNSTABLE, VIOLATION, Report, Result, pulse_of, to_json
+from models.picture import beside
+from models.rep import to_rep
 from models.report import report
 from models.trace import TraceError, to_text
 
@@ -37,6 +43,16 @@ MEANING = (
     "A pass means: the programs that were run broke no rule that is on. It does not mean that no "
     "program does; proofs/ speaks of all of them."
 )
+
+FIRST_WORDS = """\
+searching the {count} bundled allocators, one after the other, for a program that breaks a rule
+(each verdict with a picture of a heap: # in use, ! in question, X shared, . free)"""
+LAST_WORDS = """\
+
+what next:
+  python fuzz/run.py explicit_list+bugs/copies-too-little    what a broken rule looks like
+  python fuzz/run.py mine.c                                  yours: FIVE_MINUTES.md has examples
+  python fuzz/run.py --help                                  all there is"""
 
 _DESCRIPTION = """\
 Searches for a short program of malloc, free, realloc, ... that makes an allocator break a rule.
@@ -50,11 +66,14 @@ examples:
   python fuzz/run.py mine.c --runs 100000         a source of yours (.c, .so, .toml), by count
   python fuzz/run.py pool.c --prefix pool_        its functions are called pool_malloc, ...
   python fuzz/run.py mine.c --replay out/fuzz/mine.c/overlap-1a2b3c4d.trace
+  python fuzz/run.py mine.c --replay short1.rep   a trace of the malloc lab
+  python fuzz/run.py --replay found.trace --export found.rep       and one for it
   python fuzz/run.py --json result.json           what was found, for a machine to read
   python fuzz/run.py tlsf --jobs 4 --seconds 600  four workers with one corpus
   python fuzz/run.py --resume --out out/fuzz      go on with what Ctrl-C or a crash cut short
   python fuzz/run.py tlsf --cluster tcp://10.0.0.5:8786 --seconds 3600
   python fuzz/run.py tlsf --minimise --merge their/corpus
+  python fuzz/run.py mine.c --report mine.html    a page with pictures of the heap, for a person
 
 exit status: 0 nothing found; 1 a rule was broken; 2 a subject could not be searched, or a finding
 did not show again; 130 Ctrl-C (what was found so far is written)."""
@@ -78,8 +97,13 @@ def parser() -> Parser:
     it.add_argument("--runs", type=_positive(int), help="executions for each subject, instead")
     it.add_argument("--seed", type=_positive(int), help="the same seed, the same random programs")
     it.add_argument("--out", type=Path, default=Path("out/fuzz"), help="default: %(default)s")
-    it.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    it.add_argument("--json", type=_output, metavar="FILE", help="write the results as JSON")
+    it.add_argument(
+        "--report", type=_output, metavar="FILE", help="write a page (HTML) with pictures"
+    )
     it.add_argument("--replay", type=Path, metavar="FILE", help="run a .trace or .rep file instead")
+    it.add_argument("--export", type=_output, metavar="FILE",
+                    help="with --replay: write it as .rep or .trace, run nothing")  # fmt: skip
     it.add_argument(
         "--findings", type=_positive(int), default=4, help="stop after so many (default: 4)"
     )
@@ -105,6 +129,15 @@ def _positive(kind: type) -> type:
 
     convert.__name__ = f"positive {kind.__name__}"
     return convert  # type: ignore[return-value]
+
+
+def _output(text: str) -> Path:
+    """A file that can be written: not known only when the work is done."""
+    path = Path(text)
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written")
+    return path
 
 
 def options_of(words: argparse.Namespace, seed: int, subjects: int) -> Options:
@@ -179,6 +212,7 @@ class Session:
                 self._run(Minimise(spec, self._options, _teller(status, spec), merge=merge))
 
     def _run(self, campaign: Campaign) -> None:
+        campaign.tell = pulse_of(campaign.result, campaign.tell)
         self.results.append(campaign.result)
         campaign.run()
         self.say(campaign.result)
@@ -192,6 +226,10 @@ class Session:
             self.results.append(replay(trace, path, spec, self._options))
             self.say(self.results[-1])
 
+    def status(self, text: str) -> Status:
+        """A line that changes, on a terminal."""
+        return self._console.status(text)
+
     def say(self, result: Result) -> None:
         """Prints a result: its findings, its notes, its line."""
         for each in result.reports:
@@ -200,7 +238,36 @@ class Session:
                 print(f"reproducer: {each.reproducer}\n")
         for note in result.notes:
             print(f"{result.name}: {note}")
-        print(result.line(), flush=True)
+        heap = result.heap()
+        columns = shutil.get_terminal_size().columns
+        print(beside(result.line(), heap, columns) if heap else result.line(), flush=True)
+
+
+def write_page(words: argparse.Namespace, session: Session, given: list[str], seed: int) -> None:
+    """The page that --report asks for; looking at what was run takes a few seconds a subject."""
+    if words.replay:
+        trace = read_trace(words.replay)
+        replay_page(words.report, trace, session.results, given, words.prefix)
+        return
+    censuses = {}
+    with session.status("report") as status:
+        for result in session.results:
+            status.update(f"report: looking at what ran on {result.name}")
+            if result.error is None:
+                place = (words.prefix, words.out, TRACES, seed, result.seconds)
+                censuses[result.name] = census(result.name, *place)
+    search_page(words.report, session.results, censuses, given, seed, words.prefix, MEANING)
+
+
+def export(words: argparse.Namespace) -> int:
+    """Writes the trace of --replay in the form that the name of --export asks for."""
+    if not words.replay:
+        raise TraceError("--export writes the trace of --replay FILE: which one?")
+    trace = read_trace(words.replay)
+    words.export.parent.mkdir(parents=True, exist_ok=True)
+    words.export.write_text(to_rep(trace) if words.export.suffix == ".rep" else to_text(trace))
+    print(f"{words.export}: {len(trace):,} operations")
+    return 0
 
 
 def _teller(status: Status, spec: str):
@@ -242,10 +309,16 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     words = parser().parse_args(arguments)
     results: list[Result] = []
+    first_day = not words.subjects and not words.replay and not words.resume
     try:
+        if words.export:
+            return export(words)
         specs = recall_words(words)
         words.seed = words.seed or time.time_ns() // 1000 % 1_000_000_007
-        print(f"seed {words.seed}", flush=True)
+        if not words.replay:
+            print(f"seed {words.seed}", flush=True)
+        if first_day:
+            print(FIRST_WORDS.format(count=len(specs)), flush=True)
         session = Session(options_of(words, words.seed, len(specs)), Console(stderr=True))
         results = session.results
         carry_out(session, words, specs)
@@ -264,8 +337,13 @@ def main(arguments: list[str] | None = None) -> int:
     if words.json:
         written = _write_json(words, results)
         code = code or written
+    if words.report and results:
+        write_page(words, session, sys.argv[1:] if arguments is None else arguments, words.seed)
+        print(f"report: {words.report}")
     if results and not words.replay:
         print(MEANING)
+    if first_day:
+        print(LAST_WORDS)
     return code
 
 

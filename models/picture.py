@@ -1,4 +1,4 @@
-"""One line of ASCII that shows the heap: the live blocks to scale, overlaps visible.
+"""The heap in ASCII, in one line or in a few letters: live blocks to scale, overlaps visible.
 
 It draws what it is told; models/report.py decides what that is.
 """
@@ -11,6 +11,7 @@ from models.heap import Block
 from models.judging.case import place
 
 WIDTH = 70
+STRIP = 40
 _LEAST = 3
 
 
@@ -35,6 +36,42 @@ def draw(blocks: Sequence[Block], base: int, marked: frozenset[int], width: int 
     drawn = "".join(_cell(text, size, fill, total, width) for text, size, fill in cells)
     end = max(block.address + block.size for block in known)
     return f"{place(start, base)} {drawn} {place(end, base)}"
+
+
+def strip(blocks: Sequence[Block], base: int, marked: frozenset[int], width: int = STRIP) -> str:
+    """`[##..####..!!....]`: `#` live, `!` a block in `marked`, `X` what blocks share, `.` the rest.
+
+    `width` letters between the brackets; every marked block and every overlap has one at least.
+    """
+    known = sorted(blocks, key=lambda block: (block.address, block.name))
+    cells = _cells(known, marked) if known else []
+    total = sum(size for _, size, _ in cells)
+    if base and known and 0 < known[0].address - base <= total:
+        cells.insert(0, ("", known[0].address - base, "."))
+    total = sum(size for _, size, _ in cells)
+    letters = ["."] * width
+    for letter, span in sorted(_letters(cells), key=lambda pair: ".#!X".index(pair[0])):
+        start, end = (width * at // max(total, 1) for at in span)
+        start = min(start, width - 1)
+        if letter != "." or end > start:
+            letters[start : max(end, start + 1)] = letter * (max(end, start + 1) - start)
+    return f"[{''.join(letters)}]"
+
+
+def _letters(cells: Sequence[Cell]) -> list[tuple[str, tuple[int, int]]]:
+    """The letter of each cell, and the bytes that it takes from where to where."""
+    told, reached = [], 0
+    for text, size, fill in cells:
+        letter = "X" if fill == "#" else "!" if "!" in text else "#" if text else "."
+        told.append((letter, (reached, reached + size)))
+        reached += size
+    return told
+
+
+def beside(line: str, picture: str, columns: int) -> str:
+    """The picture behind the line, or below it where the line leaves no room."""
+    room = len(line) + 1 + len(picture) <= columns
+    return f"{line} {picture}" if room else f"{line}\n  {picture}"
 
 
 Cell = tuple[str, int, str]

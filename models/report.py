@@ -10,9 +10,10 @@ from models.contract import Contract
 from models.heap import Block, Heap
 from models.judging.case import answer, origin
 from models.observation import Run, Seen
-from models.picture import draw
+from models.picture import draw, strip
 from models.rules import RULES
-from models.trace import ALLOCATING, Trace, to_text
+from models.trace import ALLOCATING, NIL, NO_NAME, Trace, to_text
+from models.verdict import Violation
 
 _CONTEXT = 12
 
@@ -42,6 +43,39 @@ def picture(finding: Finding, contract: Contract) -> str:
     blocks = live_blocks(finding.trace, finding.run, contract, upto)
     named = frozenset(violation.blocks if violation else ())
     return draw(blocks, origin(finding.run), named)
+
+
+def thumbnail(trace: Trace, run: Run, contract: Contract, violation: Violation | None) -> str:
+    """The heap in a few letters: at the violation, else when it was at its fullest."""
+    at = violation.op if violation else _fullest(trace, run, contract)
+    blocks = live_blocks(trace, run, contract, at)
+    return strip(blocks, origin(run), in_question(trace, violation))
+
+
+def in_question(trace: Trace, violation: Violation | None) -> frozenset[int]:
+    """The blocks that a violation is about: those it names, else those of its operation."""
+    if violation is None:
+        return frozenset()
+    if violation.blocks or violation.op >= len(trace):
+        return frozenset(violation.blocks)
+    op = trace.ops[violation.op]
+    return frozenset(name for name in (op.block, op.name) if name not in (None, NIL, NO_NAME))
+
+
+def _fullest(trace: Trace, run: Run, contract: Contract) -> int:
+    """The operation after which most blocks were live."""
+    heap, best, most = Heap(), 0, 0
+    for index, (op, seen) in enumerate(zip(trace.ops, run.observations, strict=False)):
+        if seen.flags & Seen.SKIPPED:
+            continue
+        granted = op.kind in ALLOCATING and bool(answer(op, seen))
+        heap.release(op, granted, contract.realloc_zero)
+        if granted and op.size < 2**64:
+            heap.grant(Block(op.name, seen.address, op.size))
+        live = len(heap.live)
+        if live > most:
+            best, most = index, live
+    return best
 
 
 def live_blocks(trace: Trace, run: Run, contract: Contract, upto: int) -> list[Block]:

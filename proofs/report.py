@@ -1,17 +1,30 @@
-"""Reports of proofs: a table for people, JSON for machines.
+"""Reports of proofs: a table and a page for people, JSON for machines.
 
-It prints what verify.py found and decides nothing.
+It prints what verify.py found and decides nothing; a counterexample is run again to be drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from allocator.executor import open_executor
+from allocator.subject import Subject, SubjectError
+from allocator.walks import walked
+from fuzz.report.exhibit import Exhibit, exhibit
+from fuzz.report.page import render, write
+from models.judge import CannotJudge, judge
+from models.observation import Run
+from models.report import thumbnail
 from models.trace import to_text
+from models.verdict import Verdict
 from proofs.claims import PROVED, REFUTED, UNKNOWN
 from proofs.verify import Report
 
@@ -22,9 +35,29 @@ MEANING = (
 )
 
 
-def show(console: Console, subject: str, reports: Sequence[Report]) -> None:
+@dataclass(frozen=True)
+class Witness:
+    """What a counterexample shows on the compiled library."""
+
+    run: Run
+    verdict: Verdict
+
+
+def witness(report: Report, subject: Subject) -> Witness | None:
+    """Runs a report's counterexample once more; None where it has none, or cannot be run."""
+    if report.trace is None:
+        return None
+    try:
+        with open_executor(subject, sandbox=True) as executor:
+            run = executor.run(report.trace, check="each")
+        return Witness(run, judge(report.trace, run, subject.contract))
+    except (SubjectError, CannotJudge):
+        return None
+
+
+def show(console: Console, subject: Subject, reports: Sequence[Report]) -> None:
     """One line a claim, then what needs more than a line."""
-    table = Table(title=subject, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=subject.name, title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("claim", "rule", "verdict", "bound", "seconds"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
     for report in reports:
@@ -33,7 +66,7 @@ def show(console: Console, subject: str, reports: Sequence[Report]) -> None:
         table.add_row(*row, f"{'(cached) ' if report.cached else ''}{report.seconds:.1f}")
     console.print(table)
     for report in reports:
-        _show_details(console, report)
+        _show_details(console, report, subject)
     _show_assumptions(console, reports)
     _show_second(console, reports)
     _show_uncovered(console, reports)
@@ -82,7 +115,7 @@ def _claim_json(report: Report) -> dict:
     }
 
 
-def _show_details(console: Console, report: Report) -> None:
+def _show_details(console: Console, report: Report, subject: Subject) -> None:
     if report.verdict == PROVED:
         return
     colour = COLOURS[report.verdict]
@@ -94,6 +127,10 @@ def _show_details(console: Console, report: Report) -> None:
             console.print(f"    {escape(line)}", highlight=False)
     if report.replayed:
         console.print(f"  {escape(report.replayed.note)}")
+    seen = witness(report, subject)
+    if seen:
+        heap = thumbnail(report.trace, seen.run, subject.contract, seen.verdict.violation)
+        console.print(f"  {escape(heap)}", highlight=False, soft_wrap=True)
 
 
 def _show_assumptions(console: Console, reports: Sequence[Report]) -> None:
@@ -123,3 +160,65 @@ def _show_uncovered(console: Console, reports: Sequence[Report]) -> None:
     for blocks, names in seen.items():
         whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         console.print(f"\nnot executed by {whose}: {', '.join(blocks)}", highlight=False)
+
+
+# ---- the page ----
+
+
+def write_page(
+    file: Path,
+    done: Mapping[str, Sequence[Report]],
+    subjects: Mapping[str, Subject],
+    words: Sequence[str],
+) -> None:
+    """Writes the page of a run: claims with their verdicts, counterexamples with pictures."""
+    told = [
+        _subject_part(number, name, entries, subjects[name])
+        for number, (name, entries) in enumerate(done.items())
+    ]
+    command = shlex.join(["python", "proofs/run.py", *words])
+    write(file, render("proofs.html", subjects=told, command=command, meaning=MEANING))
+
+
+def _subject_part(
+    number: int, name: str, reports: Sequence[Report], subject: Subject
+) -> dict[str, Any]:
+    claims = [
+        {
+            "name": report.claim.name,
+            "says": report.claim.says,
+            "rule": report.claim.rule,
+            "verdict": report.verdict,
+            "bound": bound_text(report),
+            "seconds": report.seconds,
+            "canary": report.canary,
+            "reasons": report.reasons,
+            "exhibit": _exhibit(f"c{number}-{index}", report, subject),
+        }
+        for index, report in enumerate(reports)
+    ]
+    assumptions = dict.fromkeys(line for report in reports for line in report.assumptions)
+    return {
+        "name": name,
+        "verdict": worst(reports),
+        "claims": claims,
+        "assumptions": list(assumptions),
+    }
+
+
+def _exhibit(key: str, report: Report, subject: Subject) -> Exhibit | None:
+    """A counterexample on the compiled library."""
+    seen = witness(report, subject)
+    if report.trace is None or seen is None:
+        return None
+    again = shlex.join(["python", "fuzz/run.py", subject.name, "--replay", "FILE"])
+    return exhibit(
+        key,
+        report.trace,
+        seen.run,
+        seen.verdict,
+        subject.contract,
+        walked=walked(subject, report.trace),
+        commands=[("Save the trace below to FILE; then", again)],
+        standing=report.replayed.note if report.replayed else "",
+    )

@@ -37,17 +37,26 @@ Wanted = dict[str, list[Claim]]
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
 A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
-EPILOG = """
-Examples:\n
-  python proofs/run.py explicit_list                      everything claimed of one allocator\n
-  python proofs/run.py mine.c                             yours: no annotation needed, a minute\n
-  python proofs/run.py mine.c --deep                      longer programs, any time it takes\n
-  python proofs/run.py --quick                            all bundled ones, shorter programs\n
-  python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list\n
-  python proofs/run.py --list                             the claims, one a line\n
-  python proofs/run.py best_fit --replay found.trace    what another engine found, on the IR\n
-\n
-Exit codes: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 interrupted.
+EPILOG = """\
+examples:
+
+python proofs/run.py explicit_list                   everything claimed of one allocator
+
+python proofs/run.py mine.c                          yours: no annotation needed, a minute
+
+python proofs/run.py mine.c --deep                   longer programs, any time it takes
+
+python proofs/run.py --quick                         all bundled ones, shorter programs
+
+python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list
+
+python proofs/run.py mine.c --report proofs.html     a page with pictures
+
+python proofs/run.py --list                          the claims, one a line
+
+python proofs/run.py best_fit --replay found.trace   what another engine found, on the IR
+
+exit status: 0 all proved, 1 a claim refuted, 2 unknown or could not run, 130 interrupted.
 """
 
 
@@ -80,6 +89,7 @@ def main(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
     ] = None,
+    page: Annotated[Path | None, typer.Option("--report", help="write a page (HTML)")] = None,
     replay: Annotated[
         Path | None,
         typer.Option(help="follow a .trace file on the IR, number by number, instead of proving"),
@@ -119,14 +129,14 @@ def main(
     limits = Limits(time.time() if fresh else 0.0, seconds, cross_check)
     workers = jobs or os.cpu_count() or 1
     campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
-    raise typer.Exit(_found_out(campaign, json_file))
+    raise typer.Exit(_found_out(campaign, json_file, page))
 
 
-def _found_out(campaign: Campaign, json_file: Path | None) -> int:
+def _found_out(campaign: Campaign, json_file: Path | None, page: Path | None) -> int:
     """Runs it and tells what came out; the exit code."""
     interrupted = _interrupted(campaign)
     done = campaign.finished()
-    _tell(done, json_file)
+    _tell(done, campaign.chosen, json_file, page)
     return INTERRUPTED if interrupted else _exit_code(done)
 
 
@@ -204,7 +214,15 @@ def _has_second_solver() -> None:
         _stop(str(error))
 
 
-def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:
+def _tell(
+    done: dict[str, list[Report]],
+    chosen: dict[str, Subject],
+    json_file: Path | None,
+    page: Path | None,
+) -> None:
+    if page:
+        reports.write_page(page, done, chosen, sys.argv[1:])
+        ERR.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     document = {
         "schema": 1,
         "tool": "proofs",
@@ -215,7 +233,7 @@ def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:
         print(text, end="")
         return
     for name, entries in done.items():
-        reports.show(OUT, name, entries)
+        reports.show(OUT, chosen[name], entries)
     OUT.print(f"\n{reports.MEANING}")
     if json_file:
         json_file.write_text(text)
@@ -233,5 +251,9 @@ def _stop(message: str) -> None:
     raise typer.Exit(NOT_KNOWN)
 
 
+# typer's own completion knows installed programs alone; ci/completion.bash has these.
+APP = typer.Typer(add_completion=False)
+APP.command(epilog=EPILOG)(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    APP()

@@ -31,6 +31,8 @@ settings.register_profile("dev", _SEARCH, max_examples=100, stateful_step_count=
 settings.register_profile(
     "ci", _SEARCH, max_examples=60, stateful_step_count=30, derandomize=True, database=None
 )
+# Only whether everything works together.
+settings.register_profile("quick", _SEARCH, max_examples=5, stateful_step_count=10)
 settings.register_profile("nightly", _SEARCH, max_examples=5000, stateful_step_count=60)
 settings.load_profile(os.environ.get("ALLOCHECK_PROFILE", "ci" if "CI" in os.environ else "dev"))
 

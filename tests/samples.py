@@ -19,6 +19,7 @@ from models.trace import from_text
 SUBJECTS = Path(__file__).resolve().parent / "subjects"
 HOSTILE = SUBJECTS / "hostile"
 EXPLICIT_LIST = Path(build.__file__).parent / "explicit_list"
+EXAMPLES = Path(build.__file__).parent / "examples"  # of FIVE_MINUTES.md
 
 STEADY = """\
 p0 = malloc 24

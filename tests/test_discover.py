@@ -15,7 +15,7 @@ from allocator import catalogue, discover, elf
 from allocator.elf import Prototype
 from allocator.subject import SubjectError
 from models.observation import Outcome
-from tests.samples import SUBJECTS, error_of, library, library_of_text, run
+from tests.samples import EXAMPLES, SUBJECTS, error_of, library, library_of_text, run
 
 MALLOC = Prototype("pointer", ("size",), ("n",))
 FREE = Prototype("void", ("pointer",), ("p",))
@@ -199,7 +199,7 @@ def test_arena_for_an_init_that_takes_one(tmp_path):
     ("name", "has"),
     [
         ("homework.c", {"malloc", "free", "calloc", "realloc"}),
-        ("malloclab/mm.c", {"malloc", "free", "realloc"}),
+        (EXAMPLES / "malloclab" / "mm.c", {"malloc", "free", "realloc"}),
     ],
 )
 def test_sources_of_strangers_run(name, has):
@@ -212,7 +212,7 @@ def test_sources_of_strangers_run(name, has):
 
 
 def test_malloc_lab_file_grows_by_the_store():
-    seen = run(catalogue.resolve(str(SUBJECTS / "malloclab" / "mm.c")))
+    seen = run(catalogue.resolve(str(EXAMPLES / "malloclab" / "mm.c")))
     assert seen.store_base < seen.observations[0].address < seen.store_base + 4096
     assert seen.observations[0].granted == 4096 + 16
 

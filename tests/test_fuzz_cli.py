@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -32,9 +33,10 @@ def test_a_clean_run(tmp_path):
     file = tmp_path / "result.json"
     done = fuzz("explicit_list", "--runs", 1500, "--seed", 7, "--out", tmp_path, "--json", file)
     assert done.returncode == 0, done.stdout
-    first, *_, line, meaning = done.stdout.splitlines()
+    first, *_, line, heap, meaning = done.stdout.splitlines()
     assert first == "seed 7"
     assert line.startswith("explicit_list: ok (")
+    assert re.fullmatch(r"  \[[#.X!]{40}\]", heap)
     assert meaning == run.MEANING
     document = json.loads(file.read_text())
     assert (document["schema"], document["tool"], document["seed"]) == (1, "fuzz", 7)
@@ -79,6 +81,8 @@ def test_one_subject_that_fails_does_not_stop_the_next(tmp_path):
         (["--runs", "many"], "--runs"),
         (["--seconds", "-1"], "--seconds"),
         (["--nonsense"], "--nonsense"),
+        (["--report", "fuzz"], "fuzz: cannot be written"),
+        (["--json", "README.md/x.json"], "README.md/x.json: cannot be written"),
         (["--replay", "/nonexistent.trace"], "/nonexistent.trace"),
     ],
 )
@@ -111,6 +115,33 @@ def test_a_rep_file_replays(tmp_path):
     done = fuzz("explicit_list", "--replay", tmp_path / "x.rep")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "explicit_list: ok" in done.stdout
+
+
+def test_a_trace_is_exported_and_comes_back(tmp_path):
+    (tmp_path / "x.trace").write_text("p0 = malloc 64\np1 = realloc p0 200\nfree p1\n")
+    done = fuzz("--replay", tmp_path / "x.trace", "--export", tmp_path / "x.rep")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "x.rep").read_text() == "20000\n1\n3\n1\na 0 64\nr 0 200\nf 0\n"
+    done = fuzz("--replay", tmp_path / "x.rep", "--export", tmp_path / "back.trace")
+    assert done.returncode == 0, done.stderr
+    back = from_text((tmp_path / "back.trace").read_text())
+    assert back.ops == from_text((tmp_path / "x.trace").read_text()).ops
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("p0 = malloc 8\nwrite p0\n", [], "write cannot be said in .rep"),
+        ("p0 = malloc 8\n", ["none"], "--export writes the trace of --replay"),
+    ],
+)
+def test_what_cannot_be_exported_is_told_in_one_line(tmp_path, text, words, said):
+    (tmp_path / "x.trace").write_text(text)
+    source = [] if words else ["--replay", tmp_path / "x.trace"]
+    done = fuzz(*source, "--export", tmp_path / "x.rep")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert said in line
 
 
 def test_help_teaches():
