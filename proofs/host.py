@@ -122,7 +122,7 @@ class Host:
         """The host's functions by the names they are called."""
         return {
             "__errno_location": _errno_cell,
-            "abort": _aborts,
+            "abort": aborts,
             "exit": _exits,
             "_exit": _exits,
             "_Exit": _exits,
@@ -357,7 +357,8 @@ def _zero(_engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
     return [(path, number(0, 32))]
 
 
-def _aborts(engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
+def aborts(engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
+    """What abort() does: the path ends, where no valid call should."""
     engine.end(path, "abort", ABORTS)
     return []
 

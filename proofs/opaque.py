@@ -12,10 +12,13 @@ import z3
 
 from allocator.subject import Subject
 from proofs.engine import Engine, Hook, Outcome
+from proofs.host import aborts
 from proofs.path import Path
 
 # allocator -> name of the function -> bits of its result
 OPAQUE: dict[str, dict[str, int]] = {"best_fit": {"checksum_of": 64}}
+# allocator -> functions that print something and end in abort
+ABORTING: dict[str, tuple[str, ...]] = {"best_fit": ("report",)}
 # allocator -> functions whose results are taken one by one: they choose a list
 CHOOSING: dict[str, tuple[str, ...]] = {"tlsf": ("class_of",)}
 # allocator -> what it is compiled with, so that its tables are small enough to walk
@@ -26,9 +29,10 @@ SMALLER: dict[str, tuple[str, ...]] = {
 
 
 def hooks_of(subject: Subject) -> dict[str, Hook]:
-    """A hook for each of the subject's opaque functions."""
+    """A hook for each of the subject's functions that are not executed."""
     table = dict(_table(subject, OPAQUE))
-    return {name: _any_function(name, width) for name, width in table.items()}
+    ends = dict.fromkeys(_table(subject, ABORTING), aborts)
+    return ends | {name: _any_function(name, width) for name, width in table.items()}
 
 
 def concrete_of(subject: Subject) -> frozenset[str]:
@@ -45,6 +49,7 @@ def told_of(subject: Subject, flags: tuple[str, ...] | None = None) -> tuple[str
     """The same in words, for a report's assumptions; built with `flags` where others are given."""
     flags = flags_of(subject) if flags is None else flags
     opaque = [f"{name} is any function of its arguments" for name in _table(subject, OPAQUE)]
+    opaque += [f"{name} is taken to end in abort" for name in _table(subject, ABORTING)]
     return (*opaque, *([f"built with {' '.join(flags)}"] if flags else []))
 
 
