@@ -17,17 +17,19 @@ from pathlib import Path
 from allocator.catalogue import resolve
 from allocator.subject import Subject, SubjectError
 from fuzz import findings, guided
+from fuzz.asking import Questions
 from fuzz.bench import Bench, rules_on
-from fuzz.guided import Death, Guided
+from fuzz.budget import Budget
+from fuzz.dedicated import dedicated, worth_judging
+from fuzz.guided import POLL_SECONDS, Death, Guided, Kept
 from fuzz.job import SEARCH_CPU_MS, Job, Survey, Suspect
-from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges
+from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges, program_bytes
 from fuzz.native import decode, decoder_library, mutator_library
 from fuzz.results import Result
-from models import cycles
 from models.observation import Outcome, Run
 from models.policy import Policy
 from models.rules import ALL
-from models.trace import Kind, Trace, TraceError, from_text
+from models.trace import Trace, TraceError, from_text
 
 TRACES = Path(__file__).resolve().parent.parent / "tests" / "traces"
 LENGTHS = (64, 256, 1024)  # operations a program
@@ -37,6 +39,8 @@ KNOWN_LIMIT = 200  # suspects that show nothing but rules found already, where r
 HANG_BUDGET = 60  # executions to shrink a hang, each of which takes its whole time limit
 SLOW_LIMIT = 5  # programs that are slow and do not hang, before slowness is left alone
 JUDGING_SHARE = 0.3
+ASKING = 1 / 3  # seconds for the exact model to a second of search; a program to so many...
+ASKED_OF = 16  # ... where runs are counted
 DENSE_SHARE, CYCLES_SHARE = 0.35, 0.15
 SEARCH_SHARE = 0.8  # of what is left; the rest is for the survey of the corpus
 CYCLE_OPERATIONS = 24
@@ -89,6 +93,8 @@ class Campaign:
         self._policy = Policy()
         self._found: set[str] = set()
         self._known = self._slow = 0
+        self._waiting: list[bytes] = []
+        self._asked = 0
 
     def run(self) -> Result:
         """Runs all phases; what goes wrong is the result's error, but for KeyboardInterrupt."""
@@ -120,6 +126,7 @@ class Campaign:
         self.result.notes += subject.notes
         with Bench(subject, self.options.rules) as self._bench:
             self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))
+            self._questions = Questions(self._bench.executor, self._limits, self.options.seed)
             self._replay_saved()
             searched = self._can_guide(subject)
             if self.options.dense:
@@ -197,7 +204,7 @@ class Campaign:
 
     def _dense(self, share: float) -> None:
         """Random programs, most of them dense, in chunks that one call runs."""
-        budget = _Budget(self.options, share)
+        budget = Budget(self.options.seconds, self.options.runs, share)
         judging, chunk = 0.0, CHUNK if self.options.runs else 20
         for turn in count():
             now = budget.cut(chunk)
@@ -209,11 +216,22 @@ class Campaign:
             searched = time.monotonic()
             if not budget.seconds or judging < JUDGING_SHARE * budget.elapsed:
                 self._sample(self._bench.executor.last_trace())
+                counted = self.options.runs and now // ASKED_OF
+                self._ask(0 if counted else ASKING * (searched - started), counted or 3)
             judging += time.monotonic() - searched
             if not self.options.runs:  # chunks of some CHUNK_SECONDS
                 faster = searched - started < CHUNK_SECONDS
                 chunk = min(2 * chunk, CHUNK) if faster else max(1, chunk // 4)
             self.tell(f"dense programs: {self.result.executions:,} executions")
+
+    def _ask(self, seconds: float, least: int) -> None:
+        """Random programs for the exact model, for so many seconds, but `least` in any case."""
+        until = time.monotonic() + seconds
+        while self._bench.predict and not self._enough:
+            if least <= 0 and time.monotonic() >= until:
+                return
+            self._sample(self._questions.next())
+            least -= 1
 
     def _search(self, turn: int, chunk: int) -> None:
         """Runs the chunk number `turn` of random programs, and considers what is suspicious."""
@@ -238,7 +256,7 @@ class Campaign:
 
     def _cycles(self) -> None:
         """The rules that need many operations, on traces made for them."""
-        budget = _Budget(self.options, CYCLES_SHARE)
+        budget = Budget(self.options.seconds, self.options.runs, CYCLES_SHARE)
         rounds = max(1, self.options.runs // 500) if self.options.runs else 10_000
         length = program_bytes(CYCLE_OPERATIONS)
         for turn in range(rounds):
@@ -272,7 +290,8 @@ class Campaign:
 
     def _guided(self, subject: Subject) -> None:
         job = self._job(subject)
-        search = Guided(job, self._folder() / "search.log", self._progress(lambda: search))
+        log, tell = self._folder() / "search.log", self._progress(lambda: search)
+        search = Guided(job, log, tell, keeps=self._bench.predict is not None)
         before = (self.result.executions, self.result.ops)
         try:
             with closing(search.run()) as messages:  # the worker ends with it, come what may
@@ -280,8 +299,10 @@ class Campaign:
                     self._count_guided(before, search)
                     if isinstance(message, Suspect):
                         self._reconsider(from_text(message.trace))
-                    else:
+                    elif isinstance(message, Death):
                         self._after_death(message)
+                    else:
+                        self._ask_kept(message, search)
                     if self._enough:
                         break
         finally:
@@ -292,6 +313,26 @@ class Campaign:
                     self.result.edges, self.result.states = message.edges, message.states
                 else:
                     self._reconsider(from_text(message.trace))
+
+    def _ask_kept(self, kept: Kept, search: Guided) -> None:
+        """The exact model is asked about what the corpus gained, and where that leaves time about
+        random programs; where runs are counted, about one program in ASKED_OF of the search's."""
+        self._waiting += kept.programs
+        until = time.monotonic() + ASKING * POLL_SECONDS
+        while self._bench.predict and not self._enough:
+            if self._waiting:
+                trace = decode(self._waiting.pop(), self._limits.pack())
+            else:
+                trace = None if self.options.runs else self._questions.next()
+            self._asked += 1
+            over = (
+                self._asked * ASKED_OF > search.executions
+                if self.options.runs
+                else (time.monotonic() > until)
+            )
+            if trace is None or over:
+                return
+            self._sample(trace)
 
     def _count_guided(self, before: tuple[int, int], search: Guided) -> None:
         self.result.executions = before[0] + search.executions
@@ -305,7 +346,7 @@ class Campaign:
         corpus = folder / "corpus"
         guided.seed_corpus(corpus, options.seed)
         rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
-        budget = _Budget(options, rest * SEARCH_SHARE)
+        budget = Budget(options.seconds, options.runs, rest * SEARCH_SHARE)
         if options.edges and not subject.prebuilt:
             subject = self.find(self.spec, prefix=options.prefix, coverage=True)
         return Job(
@@ -336,64 +377,3 @@ class Campaign:
                 f"the search ended with {death} on a program that breaks nothing by itself"
             )
         self._consider(trace, run)
-
-
-class _Budget:
-    """A share of a campaign's budget; counts executions or time, whichever is limited."""
-
-    def __init__(self, options: Options, share: float) -> None:
-        self.seconds = options.seconds * share
-        self.runs = max(1, int(options.runs * share)) if options.runs else 0
-        self._spent = 0
-        self._started = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._started
-
-    def cut(self, wanted: int) -> int:
-        """How many executions may be done now; 0 when the budget is spent."""
-        if self.seconds and self.elapsed >= self.seconds:
-            return 0
-        return min(wanted, self.runs - self._spent) if self.runs else wanted
-
-    def spend(self, executions: int) -> None:
-        self._spent += executions
-
-
-def program_bytes(operations: int) -> int:
-    """The length of a program of so many operations."""
-    return PROFILE_BYTES + operations * OPERATION_BYTES
-
-
-def dedicated(trace: Trace, subject: Subject) -> Iterator[Trace]:
-    """Traces made from `trace` for the rules that need many operations or refused pages."""
-    contract = subject.contract
-    store = contract.arena or cycles.STORE
-    if contract.reclaims and "free" in subject.has:
-        yield cycles.cycle_trace(trace)
-        yield cycles.exhaust(trace, probe=store // 64, store=store)
-        if contract.coalesces:
-            yield cycles.largest_block(trace, store)
-    if subject.prebuilt is None:
-        yield from cycles.denials(trace)
-
-
-def worth_judging(trace: Trace, run: Run) -> bool:
-    """A dedicated trace that may show more than the tripwire sees.
-
-    Under refusals that is nothing.  Repeated cycles must hold more and more, or grant less; what
-    a single one could have before and after, the judge must compare.
-    """
-    if run.suspicious:
-        return True
-    held, capacity, granted = [], [], 0
-    for op, seen in zip(trace, run.observations, strict=False):
-        granted += op.size if seen.address else 0
-        if op.kind is Kind.FREE_ALL:
-            held.append(seen.granted)
-            capacity.append(granted)
-            granted = 0
-    if len(held) >= cycles.EXHAUSTING_CYCLES:
-        return held[-1] > held[len(held) // 2] or capacity[-1] < max(capacity)
-    return all(op.kind is not Kind.DENY for op in trace)

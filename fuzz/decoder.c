@@ -81,10 +81,13 @@ static int subject_allows(const struct decode_limits *limits, enum action action
 /* Swarm: a set bit of profile[0] switches an ordinary action off; of the disturbing ones, each
  * takes part in a quarter of the programs, misuse in a quarter of those: a promised abort ends
  * them.  Malloc and free always take part. */
-static int takes_part(const uint8_t *profile, enum action action)
+static int takes_part(const struct decode_limits *limits, const uint8_t *profile,
+                      enum action action)
 {
     if (action <= A_FREE)
         return 1;
+    if (switched(limits, DECODE_RARE) && (action == A_DENY || action == A_FOREIGN))
+        return profile[1] >> 2 * (action - A_DENY) & 1;
     if (action < A_DENY)
         return !(profile[0] >> (action - A_CALLOC) & 1);
     unsigned shift = 2 * (unsigned)(action - A_DENY);
@@ -99,7 +102,7 @@ static void choose_actions(struct decoder *d, const uint8_t *profile, int dense)
     uint32_t weights[ACTIONS];
     uint32_t total = 0;
     for (enum action action = 0; action < ACTIONS; action++) {
-        int in = subject_allows(d->limits, action) && takes_part(profile, action);
+        int in = subject_allows(d->limits, action) && takes_part(d->limits, profile, action);
         weights[action] = in ? share[action] : 0;
         total += weights[action];
     }
@@ -119,7 +122,7 @@ static void choose_actions(struct decoder *d, const uint8_t *profile, int dense)
 static int is_bulky(const uint8_t *profile, const struct decode_limits *limits)
 {
     int roomy = !limits->heap_bytes || limits->heap_bytes >= 4 * BULK;
-    return roomy && profile[3] >> 5 == 7 && profile[4] & 0x40;
+    return roomy && ((profile[3] >> 5 == 7 && profile[4] & 0x40) || switched(limits, DECODE_RARE));
 }
 
 static uint64_t store_of(const uint8_t *profile, const struct decode_limits *limits)
@@ -272,7 +275,7 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
 static uint64_t palette_size(const struct decoder *d, const uint8_t *bytes)
 {
     enum size_class kind = d->palette[bytes[2] & 15];
-    if (d->bulky && (bytes[2] & 15) == 0)
+    if (d->bulky && (bytes[2] & 15) <= switched(d->limits, DECODE_RARE))
         kind = S_BULKY;
     uint64_t size = size_of_class(d, kind, bytes[2] >> 4, bytes[3]);
     int negative = size > UINT64_MAX - 1024 && kind != S_HUGE;

@@ -50,6 +50,7 @@ class Switch(IntFlag):
     REALLOC_ZERO = 4
     INVALID_ALIGNMENT = 8
     DENSE = 16
+    RARE = 32
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Limits:
     def dense(self) -> Limits:
         """The same, with nothing but dense programs."""
         return replace(self, switches=self.switches | Switch.DENSE)
+
+    def rare(self) -> Limits:
+        """The same, with nothing but programs that meet refused pages and large blocks."""
+        return replace(self, switches=self.switches | Switch.RARE)
 
     def pack(self) -> bytes:
         """The record of decoder.h."""
@@ -95,6 +100,11 @@ def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:
         switches |= switch if on else Switch(0)
     heap = contract.arena or (DEFAULT_STORE if subject.prebuilt is None else 0)
     return Limits(frozenset(kinds), switches, heap, tuple(edges))
+
+
+def program_bytes(operations: int) -> int:
+    """The length of a program of so many operations."""
+    return PROFILE_BYTES + operations * OPERATION_BYTES
 
 
 def probe_edges(run: Callable[[Trace], Run], subject: Subject) -> tuple[int, ...]:
