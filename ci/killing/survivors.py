@@ -14,8 +14,10 @@ from allocator.subject import SubjectError
 from ci.killing.targets import Target
 
 FILE = Path(__file__).with_name("survivors.toml")
-EQUIVALENT, GAP, UNDECIDED = "equivalent", "gap", "undecided"
-WORDS = (EQUIVALENT, GAP, UNDECIDED)
+PROVED, EQUIVALENT, UNOBSERVABLE = "proved", "equivalent", "unobservable"
+GAP, UNDECIDED = "gap", "undecided"
+WORDS = (PROVED, EQUIVALENT, UNOBSERVABLE, GAP, UNDECIDED)
+SETTLED = (PROVED, EQUIVALENT)
 _KEYS = {"allocator", "mutant", "word", "reason"}
 
 
@@ -23,8 +25,10 @@ _KEYS = {"allocator", "mutant", "word", "reason"}
 class Entry:
     """Why a target lives.
 
-    word    equivalent: no promise is broken, by this reason; gap: it is wrong, and this rule or
-            generator does not see it; undecided
+    word    proved: equivalent, by a proof that `reason` names; equivalent: no call can tell it from
+            the original, by this reason; unobservable: it differs, and in nothing that is promised
+            (time, what lies in dead memory); gap: it is wrong, and no rule or generator of ours
+            sees it; undecided
     """
 
     allocator: str
