@@ -362,7 +362,10 @@ static struct op decode_aligned(struct decoder *d, const uint8_t *bytes)
     while (!allowed(d->limits, order[turn]))
         turn = (turn + 1) % 3;
     unsigned choice = bytes[1] / 3;
-    unsigned exponent = choice < 64 ? choice % 10 + 3 : d->huge ? choice * 5 / 2 - 147 : 12;
+    /* Up to 16384, four pages; 1, 2 and 4 are no alignments everywhere. */
+    unsigned exponent = choice < 64 ? choice % 15 : d->huge ? choice * 5 / 2 - 147 : 12;
+    if (exponent < 3 && !switched(d->limits, DECODE_INVALID_ALIGNMENT))
+        exponent += 4;
     uint64_t alignment = power_of_two(exponent < 64 ? exponent : 63);
     uint64_t size = palette_size(d, bytes);
     if (choice % 8 == 7 && alignment < PAGE)
