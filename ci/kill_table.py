@@ -7,6 +7,7 @@ lays out the table.
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ from rich.table import Table
 from allocator.catalogue import bundled, planted_bugs
 from allocator.subject import SubjectError
 from ci.killing import plan as plans
-from ci.killing import rules, schedule, survivors, targets
+from ci.killing import rules, schedule, summary, survivors, targets
 from ci.killing.attempt import LAYERS, Attempt, Terms
 from ci.killing.engines import ENGINES
 from ci.killing.journal import Journal
@@ -90,6 +91,7 @@ def parser() -> Parser:
     it.add_argument("--seed", type=_positive, default=1, help="default: 1")
     it.add_argument("--resume", action="store_true", help="take what the journal in --out knows")
     it.add_argument("--out", type=Path, default=Path("out/kill_table"), help="default: %(default)s")
+    it.add_argument("--write", action="store_true", help="put the figures into ci/KILLS.md")
     it.add_argument("--rules", action="store_true", help="only ask whether every rule is needed")
     return it
 
@@ -275,6 +277,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     print(to_text(session.board))
+    if words.write and not session.board.interrupted:
+        told = shlex.join(sys.argv[1:] if arguments is None else arguments)
+        summary.write(session.board, f"python ci/kill_table.py {told}")
     print(f"written: {words.out}/kills.txt, .json, .html ({time.monotonic() - started:.0f} s)")
     return session.board.status
 

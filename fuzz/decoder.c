@@ -6,7 +6,7 @@
 #include "decoder_tables.h"
 
 enum { LIVE_CAPACITY = 512, FREED_CAPACITY = 8, OWN_SIZES = 4, PAGE = 4096,
-       PLAIN_DISTANCES = 16, BULK = 1 << 20 };
+       PLAIN_DISTANCES = 16, BULK = 1 << 20, STEP = 16 };
 
 /* ---- the decoder's state ---- */
 
@@ -28,6 +28,7 @@ struct decoder {
     uint32_t names;
     int huge, bulky;
     uint64_t last_size;
+    uint64_t laid; /* bytes of blocks one behind another, had nothing been freed */
     uint64_t own[OWN_SIZES];
     struct block freed[FREED_CAPACITY];
     uint8_t actions[256];
@@ -148,6 +149,7 @@ static void open_decoder(struct decoder *d, const uint8_t *profile,
     d->live_count = d->freed_count = d->freed_since = d->names = 0;
     d->huge = !dense;
     d->last_size = 16;
+    d->laid = 0;
     d->own[0] = profile[5];
     d->own[1] = profile[6] * (uint64_t)4;
     d->own[2] = profile[7] * (uint64_t)16;
@@ -183,6 +185,7 @@ static uint32_t make(struct decoder *d, uint64_t size)
     d->last_size = size;
     d->freed_since = 0;
     if (!hopeless(d, size)) {
+        d->laid += (size + 2 * STEP - 1) / STEP * STEP;
         if (d->live_count == LIVE_CAPACITY)
             forget(d, 0);
         d->live[d->live_count++] = (struct block){ size, name };
@@ -196,6 +199,8 @@ static struct block release(struct decoder *d, uint32_t index)
     d->freed[d->freed_count++ % FREED_CAPACITY] = block;
     d->freed_since++;
     forget(d, index);
+    if (!d->live_count)
+        d->laid = 0;
     return block;
 }
 
@@ -248,6 +253,17 @@ static uint64_t bulky_size(const struct decoder *d, unsigned class, unsigned det
     return size + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
 }
 
+/* Up to where pages end: a page or a few, or so many bytes that the blocks so far and this one fill
+ * some, which is what the last block of an arena does. */
+static uint64_t pages_size(const struct decoder *d, unsigned class, unsigned detail)
+{
+    if (!(class & 8))
+        return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
+    uint64_t unit = (uint64_t)PAGE << (class & 7) % 5;
+    uint64_t rest = unit - d->laid % unit;
+    return rest + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
+}
+
 static uint64_t size_of_class(const struct decoder *d, enum size_class kind, unsigned class,
                               unsigned detail)
 {
@@ -261,8 +277,7 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     case S_MERGED: return freed_size(d, class, detail, 1);
     case S_SAME: return d->last_size + (class & 8 ? near(d, detail) : 0);
     case S_OWN: return d->own[detail % OWN_SIZES];
-    case S_PAGES:
-        return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
+    case S_PAGES: return pages_size(d, class, detail);
     case S_SHARE: return d->share_bytes / 256 * detail + class;
     case S_LARGE: return (uint64_t)detail * 1024 * (class ? 1 : 4) + class;
     case S_HUGE: return huge_size(class, detail);
@@ -363,10 +378,11 @@ static struct op decode_aligned(struct decoder *d, const uint8_t *bytes)
         turn = (turn + 1) % 3;
     unsigned choice = bytes[1] / 3;
     /* Up to 16384, four pages; 1, 2 and 4 are no alignments everywhere. */
-    unsigned exponent = choice < 64 ? choice % 15 : d->huge ? choice * 5 / 2 - 147 : 12;
+    unsigned huge = choice < 75 ? choice * 4 - 241 : choice - 22; /* 15, 19 .. 55, then 53 .. 63 */
+    unsigned exponent = choice < 64 ? choice % 15 : d->huge ? huge : 12;
     if (exponent < 3 && !switched(d->limits, DECODE_INVALID_ALIGNMENT))
         exponent += 4;
-    uint64_t alignment = power_of_two(exponent < 64 ? exponent : 63);
+    uint64_t alignment = power_of_two(exponent);
     uint64_t size = palette_size(d, bytes);
     if (choice % 8 == 7 && alignment < PAGE)
         size = alignment; /* the sizes that forget the header's place */
@@ -449,7 +465,7 @@ static struct op decode_one(struct decoder *d, const uint8_t *bytes)
     case A_CALLOC: return decode_calloc(d, bytes);
     case A_REALLOC: return decode_realloc(d, bytes);
     case A_ALIGNED: return decode_aligned(d, bytes);
-    case A_FREE_ALL: d->live_count = 0; return plain(OP_FREE_ALL, 0, 0);
+    case A_FREE_ALL: d->live_count = 0; d->laid = 0; return plain(OP_FREE_ALL, 0, 0);
     default: return decode_rest(d, bytes, action);
     }
 }
