@@ -16,7 +16,7 @@ from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 
 SIZE_MAX = 2**64 - 1
 MAX_OPS = 40
-STORES = (0, 0, 4096, 8192, 16384, 65536)
+STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks are not to be had
 GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
 _SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
