@@ -219,7 +219,7 @@ static uint64_t huge_size(unsigned class, unsigned detail)
         (uint64_t)1 << 32, UINT32_MAX, INT32_MAX,
     };
     uint64_t base = bases[class & 7];
-    uint64_t distance = class & 8 ? detail * 8 : detail >> 1 & 31;
+    uint64_t distance = class & 8 ? detail * 8 : detail >> 6 ? detail >> 1 & 31 : 0;
     return base == UINT64_MAX || detail & 1 ? base - distance : base + distance;
 }
 

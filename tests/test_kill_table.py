@@ -248,6 +248,8 @@ def test_the_exit_status() -> None:
     assert board().status == 1
     entry = Entry("pool", "none <&>", "equivalent", "it is")
     assert board({("pool", "none <&>"): entry}).status == 0
+    shared = Entry("*", "none <&>", "proved", "python proofs/run.py pool --against other.c")
+    assert board({("*", "none <&>"): shared}).status == 0
     failed = board()
     failed.attempts = {("one", "fuzz"): Attempt(ERROR, message="no compiler")}
     assert failed.status == 2

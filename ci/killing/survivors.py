@@ -18,6 +18,7 @@ PROVED, EQUIVALENT, UNOBSERVABLE = "proved", "equivalent", "unobservable"
 GAP, UNDECIDED = "gap", "undecided"
 WORDS = (PROVED, EQUIVALENT, UNOBSERVABLE, GAP, UNDECIDED)
 SETTLED = (PROVED, EQUIVALENT)
+ANY = "*"  # stands for every allocator that has the mutant: those of a shared part
 _KEYS = {"allocator", "mutant", "word", "reason"}
 
 
@@ -62,7 +63,8 @@ def read(path: Path = FILE) -> dict[tuple[str, str], Entry]:
 
 def of(target: Target, known: Known) -> Entry | None:
     """The entry for a target; None where nobody has looked at it."""
-    return known.get((target.allocator, target.identity))
+    own = known.get((target.allocator, target.identity))
+    return own or known.get((ANY, target.identity))
 
 
 def stale(known: Known, allocator: str, identities: Iterable[str]) -> list[str]:
