@@ -260,6 +260,8 @@ static uint64_t pages_size(const struct decoder *d, unsigned class, unsigned det
     if (!(class & 8))
         return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
     uint64_t unit = (uint64_t)PAGE << (class & 7) % 5;
+    if (unit > d->recurring_bytes)
+        unit = PAGE;
     uint64_t rest = unit - d->laid % unit;
     return rest + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
 }

@@ -91,7 +91,7 @@ def whole_traces(
     found = Found(pulse, stop)
 
     @_ENDLESS
-    @given(strategies.traces(bench.subject))
+    @given(strategies.whole(bench))
     def search(trace: Trace) -> None:
         found.beat()
         found.executions += not found.trace

@@ -1,6 +1,6 @@
 """Hypothesis strategies for whole traces: sizes that find bugs, operations the contract allows.
 
-It runs nothing; a trace is complete before anybody sees it.
+It judges nothing; a trace is complete before anybody sees it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,17 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from allocator.subject import Subject
-from fuzz.limits import FAR, FUNCTIONS, LARGE, NEAR
+from fuzz.bench import Bench
+from fuzz.limits import (
+    FAR,
+    FUNCTIONS,
+    LARGE,
+    NEAR,
+    Limits,
+    limits_of,
+    probe_edges,
+    program_bytes,
+)
 from models.contract import PTRDIFF_MAX
 from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 
@@ -101,6 +111,26 @@ def traces(draw: Callable, subject: Subject, max_ops: int = MAX_OPS) -> Trace:
     for _ in range(draw(st.integers(1, max_ops))):
         writer.write()
     return Trace(tuple(writer.ops), subject.name, draw(st.sampled_from(STORES)))
+
+
+def whole(bench: Bench) -> st.SearchStrategy[Trace]:
+    """Whole traces for a bench: those drawn here, and programs of the byte decoder.
+
+    The decoder's take a tenth of the time to be made, so there are more of them.
+    """
+    return st.one_of(traces(bench.subject), *[programs(bench)] * 3)
+
+
+def programs(bench: Bench) -> st.SearchStrategy[Trace]:
+    """What the fuzzer's generators make of a seed: dense programs, any, and rare ways."""
+    limits = limits_of(bench.subject, probe_edges(bench.execute, bench.subject))
+
+    def decoded(seed: int, kind: Limits, length: int) -> Trace:
+        bench.executor.search(seed, 1, program_bytes(length), kind.pack())
+        return bench.executor.last_trace()
+
+    kinds = st.sampled_from((limits.dense(), limits, limits.rare()))
+    return st.builds(decoded, st.integers(0, 2**62), kinds, st.sampled_from((8, 24, 64)))
 
 
 class Writer:
