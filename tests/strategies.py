@@ -26,6 +26,7 @@ from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 
 SIZE_MAX = 2**64 - 1
 MAX_OPS = 40
+_TRIED = 16  # programs of the byte decoder, which take some microseconds each
 STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks are not to be had
 GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
@@ -122,15 +123,18 @@ def whole(bench: Bench) -> st.SearchStrategy[Trace]:
 
 
 def programs(bench: Bench) -> st.SearchStrategy[Trace]:
-    """What the fuzzer's generators make of a seed: dense programs, any, and rare ways."""
+    """What the fuzzer's generators make of a seed: dense programs, any, and rare ways.
+
+    Each is the first suspicious one of a few, or the last: the tripwire chooses, and judges none.
+    """
     limits = limits_of(bench.subject, probe_edges(bench.execute, bench.subject))
 
     def decoded(seed: int, kind: Limits, length: int) -> Trace:
-        bench.executor.search(seed, 1, program_bytes(length), kind.pack())
+        bench.executor.search(seed, _TRIED, program_bytes(length), kind.pack())
         return bench.executor.last_trace()
 
     kinds = st.sampled_from((limits.dense(), limits, limits.rare()))
-    return st.builds(decoded, st.integers(0, 2**62), kinds, st.sampled_from((8, 24, 64)))
+    return st.builds(decoded, st.integers(0, 2**62), kinds, st.sampled_from((8, 24, 64, 256)))
 
 
 class Writer:
