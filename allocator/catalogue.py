@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from allocator import bugs, build, description, discover
@@ -45,18 +46,21 @@ def planted_bugs(name: str) -> list[PlantedBug]:
     return bugs.planted(_bundled_folder(name))
 
 
-def resolve(spec: str, *, prefix: str | None = None, coverage: bool = False) -> Subject:
+def resolve(
+    spec: str, *, prefix: str | None = None, coverage: bool = False, flags: tuple[str, ...] = ()
+) -> Subject:
     """The subject that `spec` means, built.
 
     spec: NAME, NAME+VARIANT or either with +bugs/BUG, or a path to a .toml, .c or .so.  prefix
-    says how the functions of a .c or .so start; coverage builds with counters.  Raises
+    says how the functions of a .c or .so start; coverage builds with counters; flags are
+    added to those of a bundled one, whose exact model is left out then.  Raises
     SubjectError: one line that says what is wrong and what to do next, with a TOML skeleton where
     that helps.
     """
     is_name = not Path(spec).suffix and "/" not in spec.partition(BUG_MARK)[0]
     try:
         if is_name:
-            return _bundled(spec, prefix, coverage)
+            return _bundled(spec, prefix, coverage, flags)
         found, notes = _described(spec, prefix)
         return built(found, name=spec, coverage=coverage, notes=notes)
     except SubjectError as error:
@@ -113,7 +117,7 @@ def _unknown(name: str, known: Iterable[str], what: str) -> str:
     return f"no such {what} (known: {', '.join(known[:8]) or 'none'}{more})"
 
 
-def _bundled(spec: str, prefix: str | None, coverage: bool) -> Subject:
+def _bundled(spec: str, prefix: str | None, coverage: bool, flags: tuple[str, ...]) -> Subject:
     if prefix is not None:
         raise SubjectError("a prefix is for .c and .so")
     whole, mark, bug_name = spec.partition(BUG_MARK)
@@ -128,6 +132,8 @@ def _bundled(spec: str, prefix: str | None, coverage: bool) -> Subject:
         if bug_name not in planted:
             raise SubjectError(_unknown(bug_name, planted, "planted bug"))
         found = found.moved(folder, bugs.plant(planted[bug_name], folder))
+    if flags:
+        found = replace(found, flags=(*found.flags, *flags), model=None)
     return built(found, name=spec, coverage=coverage, is_bundled=True)
 
 

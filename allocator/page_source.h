@@ -10,6 +10,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The bytes of a page.  The proofs take less, to have fewer blocks in a region to look at. */
+#ifndef MEM_PAGE
+#define MEM_PAGE 4096
+#endif
+
 struct page_source {
     /* Appends `size` bytes to the contiguous area; returns the first new byte, or NULL when
      * refused.  The new bytes read zero.  They start where the previous ones ended unless

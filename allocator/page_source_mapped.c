@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { PAGE = 4096, STEP = 4 * PAGE };
+enum { PAGE = MEM_PAGE, STEP = 4 * PAGE };
 
 static size_t round_up(size_t n, size_t multiple)
 {

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define REFUSED ((void *)-1)
-enum { PAGE = 4096 };
+enum { PAGE = MEM_PAGE };
 
 /* What grow() gave without a gap since somebody else moved the break last. */
 static char *start, *end;

@@ -33,7 +33,7 @@ from models.trace import Trace, TraceError, from_text
 
 TRACES = Path(__file__).resolve().parent.parent / "tests" / "traces"
 LENGTHS = (64, 256, 1024)  # operations a program
-CHUNK = 1000
+FIRST_CHUNK, CHUNK, CHUNK_TURNS = 4, 1000, 6  # of random programs; doubled every so many turns
 CHUNK_SECONDS = 0.2
 KNOWN_LIMIT = 200  # suspects that show nothing but rules found already, where runs are counted
 HANG_BUDGET = 60  # executions to shrink a hang, each of which takes its whole time limit
@@ -44,6 +44,7 @@ ASKED_OF = 16  # ... where runs are counted
 DENSE_SHARE, CYCLES_SHARE = 0.35, 0.15
 SEARCH_SHARE = 0.8  # of what is left; the rest is for the survey of the corpus
 CYCLE_OPERATIONS = 24
+CONFIRMING = "confirming and shrinking"  # what a campaign tells of a rule that is broken
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Campaign:
             self._check(trace, verdict.rule)
 
     def _check(self, trace: Trace, rule: str) -> None:
-        self.tell(f"{rule}: confirming and shrinking a trace of {len(trace)} operations")
+        self.tell(f"{rule}: {CONFIRMING} a trace of {len(trace)} operations")
         finding = self._bench.check(trace, HANG_BUDGET if rule == "hang" else None)
         if finding is None:
             self._note_vanished(rule)
@@ -205,9 +206,9 @@ class Campaign:
     def _dense(self, share: float) -> None:
         """Random programs, most of them dense, in chunks that one call runs."""
         budget = Budget(self.options.seconds, self.options.runs, share)
-        judging, chunk = 0.0, CHUNK if self.options.runs else 20
+        judging, most = 0.0, CHUNK
         for turn in count():
-            now = budget.cut(chunk)
+            now = budget.cut(min(most, FIRST_CHUNK << min(turn // CHUNK_TURNS, 8)))
             if not now or self._enough:
                 return
             started = time.monotonic()
@@ -221,7 +222,7 @@ class Campaign:
             judging += time.monotonic() - searched
             if not self.options.runs:  # chunks of some CHUNK_SECONDS
                 faster = searched - started < CHUNK_SECONDS
-                chunk = min(2 * chunk, CHUNK) if faster else max(1, chunk // 4)
+                most = min(2 * most, CHUNK) if faster else max(1, now // 4)
             self.tell(f"dense programs: {self.result.executions:,} executions")
 
     def _ask(self, seconds: float, least: int) -> None:
@@ -236,7 +237,7 @@ class Campaign:
     def _search(self, turn: int, chunk: int) -> None:
         """Runs the chunk number `turn` of random programs, and considers what is suspicious."""
         executor, length = self._bench.executor, program_bytes(LENGTHS[turn % len(LENGTHS)])
-        limits = self._limits if turn % 4 == 3 else self._limits.dense()
+        limits = self._limits if turn % 2 else self._limits.dense()  # half of them are dense, too
         seed = self.options.seed * 1_000_000_007 + turn * 2 * CHUNK
         done = 0
         while done < chunk and not self._enough:
@@ -244,9 +245,9 @@ class Campaign:
                 seed + done, chunk - done, length, limits.pack(), cpu_limit_ms=SEARCH_CPU_MS
             )
             run = executor.last_run()
+            self._count(max(ran, 1), length)
             if run.suspicious:
                 self._consider(executor.last_trace(), run)
-            self._count(max(ran, 1), length)
             # A child that died says not how far it came: the rest of the chunk is left.
             done = done + ran if ran else chunk
 

@@ -212,14 +212,12 @@ static const struct block *recently_freed(const struct decoder *d, unsigned back
 
 /* ---- sizes ---- */
 
-static uint64_t huge_size(unsigned class, unsigned detail)
+static uint64_t huge_size(const struct decoder *d, unsigned class, unsigned detail)
 {
-    static const uint64_t bases[8] = {
-        UINT64_MAX, UINT64_MAX, INT64_MAX, UINT64_MAX / 2 + 1, (uint64_t)1 << 62,
-        (uint64_t)1 << 32, UINT32_MAX, INT32_MAX,
-    };
-    uint64_t base = bases[class & 7];
-    uint64_t distance = class & 8 ? detail * 8 : detail >> 6 ? detail >> 1 & 31 : 0;
+    uint64_t base = d->limits->huge[class & 7];
+    uint64_t distance = class & 8 ? detail * 8 : detail >> 1 & 31;
+    if (!(class & 8) && distance >= 24) /* the limit itself, more often than its neighbours */
+        distance = 0;
     return base == UINT64_MAX || detail & 1 ? base - distance : base + distance;
 }
 
@@ -282,15 +280,28 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     case S_PAGES: return pages_size(d, class, detail);
     case S_SHARE: return d->share_bytes / 256 * detail + class;
     case S_LARGE: return (uint64_t)detail * 1024 * (class ? 1 : 4) + class;
-    case S_HUGE: return huge_size(class, detail);
+    case S_HUGE: return huge_size(d, class, detail);
     case S_ZERO: return 0;
     case S_BULKY: return bulky_size(d, class, detail);
     }
     return detail;
 }
 
+/* The bytes ask for what a dense program has by itself never. */
+static int is_extreme(const struct decoder *d, const uint8_t *bytes)
+{
+    return bytes[2] == EXTREME_CLASS && !switched(d->limits, DECODE_DENSE);
+}
+
+static int may_be_huge(const struct decoder *d, const uint8_t *bytes)
+{
+    return d->huge || is_extreme(d, bytes);
+}
+
 static uint64_t palette_size(const struct decoder *d, const uint8_t *bytes)
 {
+    if (is_extreme(d, bytes))
+        return huge_size(d, bytes[3] >> 5, bytes[3]);
     enum size_class kind = d->palette[bytes[2] & 15];
     if (d->bulky && (bytes[2] & 15) <= switched(d->limits, DECODE_RARE))
         kind = S_BULKY;
@@ -304,7 +315,7 @@ static uint64_t realloc_size(const struct decoder *d, const uint8_t *bytes, uint
     static const uint8_t shift[8] = { 0, 0, 0, 1, 2, 0, 0, 0 };
     uint64_t size = palette_size(d, bytes);
     unsigned shape = bytes[2] >> 4;
-    if (shape & 1) { /* relative to what the block has */
+    if (shape & 1 && !is_extreme(d, bytes)) { /* relative to what the block has */
         uint64_t delta = bytes[3] >> 4;
         delta = delta & 8 ? delta * 16 : near(d, bytes[3]);
         size = shape & 8 ? (old << shift[shape >> 1 & 7]) + delta
@@ -327,46 +338,28 @@ static struct op made(enum op_kind kind, uint32_t name, uint64_t first, uint64_t
     return (struct op){ .kind = (uint8_t)kind, .name = name, .first = first, .second = second };
 }
 
-/* Products that overflow, or only just do not. */
+/* Products that overflow, or only just do not; the larger factor goes a little further. */
 static struct op huge_calloc(struct decoder *d, const uint8_t *bytes)
 {
-    uint64_t detail = bytes[3];
-    uint64_t small = power_of_two(bytes[2] % 13);
-    uint64_t wrapped = UINT64_MAX / small + (small > 1) + (detail & 15);
-    const uint64_t pairs[16][2] = {
-        { power_of_two(32) + detail, power_of_two(32) },
-        { power_of_two(32), power_of_two(32) + detail },
-        { power_of_two(63) + detail, 2 },
-        { wrapped, small }, /* the product is a small multiple of `small`, modulo 2^64 */
-        { small, wrapped },
-        { UINT64_MAX, detail },
-        { detail, UINT64_MAX },
-        { UINT64_MAX / (detail | 1) + 1, detail | 1 },
-        { UINT64_MAX / (detail | 1), detail | 1 },
-        { power_of_two(32) / small + (detail & 15), small }, /* the same modulo 2^32 */
-        { 1, UINT64_MAX - detail },
-        { 2, INT64_MAX },
-        { 65536 + (detail & 15), 65536 },
-        { INT64_MAX, 1 + (detail & 3) },
-        { UINT64_MAX - detail, UINT64_MAX - detail },
-        { UINT32_MAX, power_of_two(32) + 1 },
-    };
-    const uint64_t *pair = pairs[bytes[1] >> 2 & 15];
+    const uint64_t *pair = d->limits->pairs[bytes[1] >> 2 & 15];
+    uint64_t distance = bytes[3] & (bytes[2] & 1 ? 15 : 255);
+    uint64_t factors[2] = { pair[0], pair[1] };
+    factors[0] += pair[0] > UINT64_MAX - 255 ? -distance : distance;
+    int turned = bytes[1] >> 6 & 1;
     uint64_t product;
-    if (__builtin_mul_overflow(pair[0], pair[1], &product))
+    if (__builtin_mul_overflow(factors[0], factors[1], &product))
         product = UINT64_MAX;
-    return made(OP_CALLOC, make(d, product), pair[0], pair[1]);
+    return made(OP_CALLOC, make(d, product), factors[turned], factors[!turned]);
 }
 
 static struct op decode_calloc(struct decoder *d, const uint8_t *bytes)
 {
-    static const uint8_t counts[8] = { 1, 2, 3, 4, 7, 8, 16, 0 };
-    if (d->huge && bytes[1] % 4 == 3)
+    if (may_be_huge(d, bytes) && bytes[1] % 4 == 3)
         return huge_calloc(d, bytes);
     uint64_t size = palette_size(d, bytes);
-    uint64_t count = counts[bytes[1] >> 5];
+    uint64_t count = d->limits->counts[bytes[1] >> 5];
     if (!count) /* one byte each, or none of any size */
-        return bytes[1] & 16 && d->huge ? made(OP_CALLOC, make(d, 0), 0, size)
+        return bytes[1] & 16 && may_be_huge(d, bytes) ? made(OP_CALLOC, make(d, 0), 0, size)
                                         : made(OP_CALLOC, make(d, size), size, 1);
     uint64_t each = size / count;
     return made(OP_CALLOC, make(d, count * each), count, each);
@@ -379,16 +372,18 @@ static struct op decode_aligned(struct decoder *d, const uint8_t *bytes)
     while (!allowed(d->limits, order[turn]))
         turn = (turn + 1) % 3;
     unsigned choice = bytes[1] / 3;
-    /* Up to 16384, four pages; 1, 2 and 4 are no alignments everywhere. */
-    unsigned huge = choice < 75 ? choice * 4 - 241 : choice - 22; /* 15, 19 .. 55, then 53 .. 63 */
-    unsigned exponent = choice < 64 ? choice % 15 : d->huge ? huge : 12;
+    int huge = may_be_huge(d, bytes);
+    unsigned place = (choice + choice / 8) % EXPONENTS;
+    if (choice >= 64 && huge)
+        place = EXPONENTS + choice % FAR_EXPONENTS;
+    unsigned exponent = d->limits->exponents[place];
     if (exponent < 3 && !switched(d->limits, DECODE_INVALID_ALIGNMENT))
-        exponent += 4;
+        exponent += 4; /* 1, 2 and 4 are no alignments everywhere */
     uint64_t alignment = power_of_two(exponent);
     uint64_t size = palette_size(d, bytes);
     if (choice % 8 == 7 && alignment < PAGE)
         size = alignment; /* the sizes that forget the header's place */
-    if (choice == 63 && d->huge && switched(d->limits, DECODE_INVALID_ALIGNMENT))
+    if (choice == 63 && huge && switched(d->limits, DECODE_INVALID_ALIGNMENT))
         alignment = bytes[3];
     return made(order[turn], make(d, alignment > size ? alignment : size), alignment, size);
 }

@@ -7,8 +7,9 @@
  *      | what | which | size class | size detail |
  *
  * `what` picks the operation, `which` the block (or a calloc's shape, or an alignment), the last
- * two the size.  A change in one operation leaves the others where they are.  A remainder shorter
- * than an operation is ignored.
+ * two the size; the class EXTREME_CLASS makes a huge one of the detail, and lets a calloc overflow
+ * and an alignment be huge, in a dense program too.  A change in one operation leaves the others
+ * where they are.  A remainder shorter than an operation is ignored.
  *
  * The decoder keeps its own notion of live (made and not freed), which may be wrong where the
  * subject refuses a request: operations on dead names are skipped by the executor.
@@ -22,7 +23,8 @@
 #include "layout.h"
 
 enum { PROFILE_BYTES = 8, OPERATION_BYTES = 4, EDGE_CAPACITY = 16, LARGE_SIZES = 16,
-       DISTANCES = 32 };
+       DISTANCES = 32, HUGE_SIZES = 8, PAIRS = 16, COUNTS = 8, EXPONENTS = 16, FAR_EXPONENTS = 8,
+       EXTREME_CLASS = 0xFF };
 
 enum decode_switch {
     DECODE_FREE_NULL = 1,          /* free NULL may appear */
@@ -44,6 +46,10 @@ struct decode_limits {
     uint64_t edges[EDGE_CAPACITY]; /* largest request of each size class, where classes show */
     uint64_t large[LARGE_SIZES];   /* thresholds of large blocks, the most frequent ones first */
     int8_t near[DISTANCES];        /* from an edge, a threshold, a freed block */
+    uint64_t huge[HUGE_SIZES];     /* nobody grants them, or what they become in 32 bits */
+    uint64_t pairs[PAIRS][2];      /* count and size whose product overflows, or only just not */
+    uint8_t counts[COUNTS];        /* of an ordinary calloc */
+    uint8_t exponents[EXPONENTS + FAR_EXPONENTS]; /* of alignments; the last ones are huge */
 };
 
 /* Decodes a program; writes up to `capacity` operations and returns how many.  Total: never

@@ -138,6 +138,7 @@ class Guided:
         while worker.running:
             for message in worker.messages(POLL_SECONDS):
                 if isinstance(message, Suspect):
+                    self._note_progress()
                     yield message
             if self._keeps:
                 yield Kept(tuple(self._gained()))
@@ -151,6 +152,7 @@ class Guided:
                 worker.kill()
         for message in worker.messages(0):
             if isinstance(message, Suspect):
+                self._note_progress()
                 yield message
         self._note_progress()
         if not self.executions and not self._finished():

@@ -11,7 +11,7 @@ from allocator.subject import Subject
 from models.rules import ALL
 
 MAX_PROGRAM = 4104
-STATE_COUNTERS = 1 << 10  # harness/states.h: STATE_COUNT
+STATE_COUNTERS = 1 << 7  # harness/states.h: STATE_COUNT
 ENOUGH = 3  # exit status of a worker that has found what it can
 SEARCH_CPU_MS = 50  # a program that takes longer is suspicious; the judge gives it more
 
@@ -27,7 +27,7 @@ class Job:
     subject: Subject
     limits: bytes
     decoder: Path
-    mutator: Path
+    mutator: Path | None  # None: libFuzzer's own, which knows bytes alone
     corpus: Path
     journal: Path
     runs: int = 0

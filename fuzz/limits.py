@@ -13,10 +13,11 @@ from itertools import pairwise
 
 from allocator.region import DEFAULT_STORE
 from allocator.subject import Subject
+from models.contract import PTRDIFF_MAX
 from models.observation import Run
 from models.trace import Kind, Op, Trace
 
-_RECORD = struct.Struct("<IIQII16Q16Q32b")
+_RECORD = struct.Struct("<IIQII16Q16Q32b8Q32Q8B24B")
 EDGE_CAPACITY = 16
 # Where allocators change their ways with large blocks: map them, open a region, double the heap.
 # The decoder takes LARGE[0] and [8] most often, [7] and [15] least.
@@ -27,6 +28,19 @@ LARGE = tuple(
 # two; a region has a head of its own, so the second half, for LARGE alone, is further away.
 NEAR = (0, 0, 0, 1, -1, 8, -8, 16, -16, 7, -7, 15, -15, 24, -24, 32)
 FAR = (-32, 40, -40, 48, -48, 64, -64, -31, -33, -47, -49, 17, -17, -25, -79, -80)
+SIZE_MAX = 2**64 - 1
+# Sizes that a header, a rounding or a cast turns into small ones, a little further down or up.
+HUGE = (SIZE_MAX, SIZE_MAX, PTRDIFF_MAX, PTRDIFF_MAX + 1, 2**62, 2**32, 2**32 - 1, 2**31 - 1)
+# Count and size whose product is at or just over a multiple of 2**64 or 2**32, just below, or none.
+PAIRS = (
+    (2**32, 2**32), (2**63, 2), (2**61, 8), (2**60, 16), (2**52, 4096), (2**62, 2),
+    (2**64 // 3 + 1, 3), (2**64 // 24 + 1, 24), (2**64 // 40 + 1, 40), (2**31, 2), (2**29, 8),
+    (2**16, 2**16), (2**32 + 1, 2**32 - 1), (SIZE_MAX, SIZE_MAX), (PTRDIFF_MAX, 2), (SIZE_MAX, 0),
+)  # fmt: skip
+COUNTS = (1, 2, 3, 4, 7, 8, 16, 0)  # of a calloc; 0: as many as there are bytes, or none
+# Alignments are powers of two: these a heap can grant, those behind them it hardly can.
+EXPONENTS = (3, 4, 5, 6, 7, 8, 12, 0, 4, 5, 6, 9, 10, 11, 13, 2)
+FAR_EXPONENTS = (14, 16, 20, 31, 32, 47, 62, 63)
 PROFILE_BYTES, OPERATION_BYTES = 8, 4
 _PROBED = 1024
 
@@ -76,7 +90,9 @@ class Limits:
         edges = self.edges[:EDGE_CAPACITY]
         padded = (*edges, *[0] * (EDGE_CAPACITY - len(edges)))
         head = (kinds, self.switches, self.heap_bytes, len(edges), 0)
-        return _RECORD.pack(*head, *padded, *LARGE, *NEAR, *FAR)
+        factors = (factor for pair in PAIRS for factor in pair)
+        tail = (*HUGE, *factors, *COUNTS, *EXPONENTS, *FAR_EXPONENTS)
+        return _RECORD.pack(*head, *padded, *LARGE, *NEAR, *FAR, *tail)
 
 
 def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:

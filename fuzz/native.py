@@ -1,6 +1,6 @@
-"""The C of this folder, built: the decoder, the mutator, and the decoder as a program.
+"""The C of this folder, built: the decoder and the mutator, each as a library and as a program.
 
-What the C does, decoder.h, mutator.c and decode.c say; nothing is loaded into this process.
+What the C does, decoder.h, mutator.h, decode.c and mutate.c say; nothing is loaded here.
 """
 
 from __future__ import annotations
@@ -28,14 +28,29 @@ def mutator_library() -> Path:
 
 def decode_program(flags: Sequence[str] = ()) -> Path:
     """The decoder as an executable, built with `flags` added; SubjectError likewise."""
+    return _program(["decoder.c", "decode.c"], flags, [])
+
+
+def mutate_program(flags: Sequence[str] = ()) -> Path:
+    """The mutator as an executable, likewise; libFuzzer's own mutations are not in it."""
+    return _program(["mutator.c", "mutate.c"], flags, ["-ldl"])
+
+
+def _program(sources: list[str], flags: Sequence[str], libraries: list[str]) -> Path:
     options = (*build.harness_flags(), f"-I{build.HARNESS}", f"-I{FOLDER}", *flags)
-    units = [build.Unit(FOLDER / name, options, FOLDER) for name in ("decoder.c", "decode.c")]
-    return build.link("decode", [build.compile_object(unit) for unit in units], [], suffix="")
+    units = [build.Unit(FOLDER / name, options, FOLDER) for name in sources]
+    objects = [build.compile_object(unit) for unit in units]
+    return build.link(Path(sources[-1]).stem, objects, libraries, suffix="")
 
 
 def request(data: bytes, limits: bytes, capacity: int) -> bytes:
     """What decode.c reads for one program; `limits` is a packed record."""
     return limits + struct.pack("<QQ", capacity, len(data)) + data
+
+
+def mutate_request(what: int, seed: int, max_size: int, one: bytes, other: bytes = b"") -> bytes:
+    """What mutate.c reads for one mutation; sizes in bytes."""
+    return struct.pack("<5I", what, seed, max_size, len(one), len(other)) + one + other
 
 
 def decode(data: bytes, limits: bytes, capacity: int = 1 << 14) -> Trace:

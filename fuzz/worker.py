@@ -126,7 +126,8 @@ def open_subject(job: Job) -> InProcess:
 def search(job: Job, messages: int) -> None:
     """Searches until the budget is spent; libFuzzer ends the process itself."""
     core = str(atheris_core())
-    binding.load_global(str(job.mutator))
+    if job.mutator:  # without one, libFuzzer mutates bytes
+        binding.load_global(str(job.mutator))
     binding.load_global(core)
     executor = open_subject(job)
     if job.states:

@@ -6,22 +6,39 @@ subjects.py says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import z3
 
 from allocator.subject import Subject
-from proofs import program_claims, verdicts
+from proofs import inductive_claims, program_claims, verdicts
 from proofs.claims import Claim, Ledger
 from proofs.engine import LoopLimit
 from proofs.ir import Module
+from proofs.path import Path as ProgramPath
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
 from proofs.solver import Solver, Unknown
 from proofs.study import Study
-from proofs.subjects import candidates, compiled, studies_of
+from proofs.subjects import Planted, candidates, compiled, studies_of
+from proofs.walks import WalkError
+
+
+class _Found(Exception):
+    """The bug has shown: there is nothing more to look for."""
+
+
+class _Hunt(Ledger):
+    """A ledger that wants one refutation."""
+
+    def settle(self, path: ProgramPath) -> bool:
+        """As ever, but the first refutation ends the hunt."""
+        holds = super().settle(path)
+        if self.refuted:
+            raise _Found
+        return holds
 
 
 @dataclass(frozen=True)
@@ -33,49 +50,68 @@ class Canary:
     note: str
 
 
-def refuted_by(subject: Subject, claim: Claim, kind: str = "raw", *, fresh: bool = False) -> Canary:
-    """Tries the claim on planted bugs until one refutes it; from the cache unless `fresh`."""
+def refuted_by(
+    subject: Subject,
+    claim: Claim,
+    kind: str = "raw",
+    *,
+    since: float = 0.0,
+    poll: Callable[[], None] = lambda: None,
+) -> Canary:
+    """Tries the claim on planted bugs until one refutes it; outcomes before `since` are forgotten.
+
+    poll is called often and may raise Unknown to end a hunt.
+    """
     result = Canary("", False, f"no bug is planted under {claim.rule}")
-    for bugged, wrapper in candidates(subject, claim):
-        result = _remembered(bugged, wrapper, claim, kind, fresh)
+    for planted in candidates(subject, claim):
+        result = _remembered(planted, claim, kind, since, poll)
         if result.refuted:
             break
     return result
 
 
-def _remembered(
-    bugged: Subject, wrapper: Path | None, claim: Claim, kind: str, fresh: bool
-) -> Canary:
-    module = compiled(bugged, kind, wrapper)
-    digest = verdicts.key(module.digest, claim, bugged.contract)
-    known = None if fresh else verdicts.recalled("canaries", digest)
+def _remembered(planted: Planted, claim: Claim, kind: str, since: float, poll) -> Canary:
+    module = compiled(planted.subject, kind, planted.wrapper)
+    walker = planted.subject.walker
+    rules = verdicts.digest_of([walker] if walker else [])
+    digest = verdicts.key(module.digest, claim, planted.subject.contract, planted.prefix, rules)
+    known = verdicts.recalled("canaries", digest, since)
     if known:
         return Canary(**known)
-    name = f"{bugged.name} in {wrapper.name}" if wrapper else bugged.name
-    result = _tried(bugged, name, module, claim, kind)
+    result = _tried(planted, module, claim, kind, poll)
     verdicts.keep("canaries", digest, asdict(result))
     return result
 
 
-def _tried(bugged: Subject, name: str, module: Module, claim: Claim, kind: str) -> Canary:
+def _tried(planted: Planted, module: Module, claim: Claim, kind: str, poll) -> Canary:
     note = "no counterexample"
-    for study in _hunts(bugged, module, claim, kind):
+    for study in _hunts(planted, module, claim, kind):
         forget()
-        ledger = Ledger(Reasoning(Solver(effort=study.effort)), (claim,), study.families)
+        reasoning = Reasoning(Solver(effort=study.effort, poll=poll))
+        hunt = _Hunt(reasoning, (claim,), study.families)
         try:
-            study.run(module, ledger)
-        except (Unknown, LoopLimit, UnsupportedIr, z3.Z3Exception, RecursionError) as error:
+            study.run(module, hunt)
+        except _Found:
+            return Canary(planted.name, True, hunt.refuted[claim.name].what)
+        except (
+            Unknown,
+            LoopLimit,
+            UnsupportedIr,
+            WalkError,
+            z3.Z3Exception,
+            RecursionError,
+        ) as error:
             note = str(error)
-        refutation = ledger.refuted.get(claim.name)
-        if refutation is not None:
-            return Canary(name, True, refutation.what)
-    return Canary(name, False, note)
+    return Canary(planted.name, False, note)
 
 
-def _hunts(bugged: Subject, module: Module, claim: Claim, kind: str) -> list[Study]:
+def _hunts(planted: Planted, module: Module, claim: Claim, kind: str) -> list[Study]:
     """The studies in which the bug may show, cheap ones first."""
     name = claim.name.partition(".")[0]
-    hunts = program_claims.hunts(name, claim, bugged, module)
+    if name == inductive_claims.NAME:
+        hunts = list(inductive_claims.hunts(planted.subject))
+    else:
+        hunts = program_claims.hunts(name, claim, planted.subject, module, planted.prefix)
     return hunts or [
-        study for study in studies_of(bugged, module, kind=kind) if claim in study.claims
+        study for study in studies_of(planted.subject, module, kind=kind) if claim in study.claims
     ]

@@ -69,7 +69,7 @@ class Ledger:
 
     def premise(self, path: Path) -> bool:
         """Asks the solver whether the premise of a study can hold at all."""
-        holds = self.reasoning.solver.model(path.conditions) is not None
+        holds = self.reasoning.solver.model(path.conditions, premise=True) is not None
         self.premises += holds
         return holds
 
@@ -80,9 +80,11 @@ class Ledger:
         which all of them hold.
         """
         owed, path.owed = path.owed, ()
+        met, path.met = path.met, frozenset()
         if self.reasoning.model(path) is None:
             return False
         self.paths += 1
+        self.reached.update(met)
         self.reached.update((entry.family, entry.what) for entry in owed)
         due = [
             entry

@@ -1,41 +1,40 @@
-"""What instructions compute where every operand is a constant, in Python's integers.
+"""What instructions compute where every operand is a literal, in Python's integers.
 
-A short cut past the terms, most of what a program does being concrete; meaning.py says the same
-for all values, and the tests hold the two against each other.
+A short cut past the terms; meaning.py says the same for all values, and the tests hold the two
+against each other and against native code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import z3
+from proofs.ir import AddressSteps, Instruction
+from proofs.literals import Literal, number
 
-from proofs.ir import Instruction
-from proofs.terms import constant_of, number, width_of
+Short = Callable[[Sequence[Literal]], "Literal | bool | None"]
 
 
-def constant_result(instruction: Instruction, values: Sequence) -> z3.BitVecRef | bool | None:
-    """The result, a truth value for an i1; None where it is not for this module to say."""
-    opcode = instruction.opcode
+def short_cut(instruction: Instruction) -> Short | None:
+    """The instruction on literals: a literal, or a truth value for an i1.
+
+    None where it is not for this module to say; a short cut gives None for a division by zero.
+    """
+    opcode, width = instruction.opcode, instruction.width
+    if opcode == "getelementptr":
+        return _stepping(instruction.detail)
+    if opcode == "icmp":
+        return _comparing(instruction.detail)
     compute = _ARITHMETIC.get(opcode)
-    if compute is None and opcode != "getelementptr":
-        return None
-    constants = []
-    for value in values:
-        constant = constant_of(value) if isinstance(value, z3.BitVecRef) else None
-        if constant is None:
-            return None
-        constants.append(constant)
-    width = width_of(values[0])
     if compute is None:
-        return number(_address(instruction.detail, constants, values) % (1 << width), width)
-    result = compute(*constants, width)
-    if result is None:
         return None
-    width = instruction.width
-    if width == 1:
-        return result % 2 == 1
-    return number(result % (1 << width), width)
+
+    def short(values: Sequence[Literal]) -> Literal | bool | None:
+        result = compute(*[each.value for each in values], values[0].width)
+        if result is None:
+            return None
+        return result % 2 == 1 if width == 1 else number(result % (1 << width), width)
+
+    return short
 
 
 def signed(value: int, width: int) -> int:
@@ -43,13 +42,32 @@ def signed(value: int, width: int) -> int:
     return value - (1 << width) if value >> (width - 1) else value
 
 
-def _address(steps, constants: Sequence[int], values: Sequence[z3.BitVecRef]) -> int:
-    total = constants[0] + steps.offset
-    for stride, index, term in zip(steps.strides, constants[1:], values[1:], strict=True):
-        total += stride * signed(index, width_of(term))
-    return total
+def _stepping(steps: AddressSteps) -> Short:
+    def step(values: Sequence[Literal]) -> Literal:
+        total = values[0].value + steps.offset
+        for stride, index in zip(steps.strides, values[1:], strict=True):
+            total += stride * signed(index.value, index.width)
+        width = values[0].width
+        return number(total % (1 << width), width)
+
+    return step
 
 
+def _comparing(predicate: str) -> Short:
+    compute = _COMPARISONS[predicate]
+    if predicate[0] == "s":
+        return lambda values: compute(*[signed(each.value, each.width) for each in values])
+    return lambda values: compute(values[0].value, values[1].value)
+
+
+_COMPARISONS: dict[str, Callable[[int, int], bool]] = {
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
+    **{f"{sign}lt": lambda a, b: a < b for sign in "us"},
+    **{f"{sign}le": lambda a, b: a <= b for sign in "us"},
+    **{f"{sign}gt": lambda a, b: a > b for sign in "us"},
+    **{f"{sign}ge": lambda a, b: a >= b for sign in "us"},
+}
 _ARITHMETIC: dict[str, Callable[..., int | None]] = {
     "add": lambda a, b, _width: a + b,
     "sub": lambda a, b, _width: a - b,

@@ -6,29 +6,29 @@ the path.  It knows nothing of allocators: callees it has no body for are hooks.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import z3
 
-from proofs.intrinsics import Intrinsics
+from proofs.intrinsics import Intrinsics, is_intrinsic
 from proofs.ir import (
     POINTER_BITS,
     Function,
+    GlobalVariable,
     Instruction,
-    Label,
     Module,
-    Number,
-    Operand,
     Symbol,
     Undefined,
-    Variable,
 )
+from proofs.literals import Literal
 from proofs.logic import Truth, equal, is_aligned, less, negate, plain
 from proofs.meaning import Value, result_of
 from proofs.memory import Memory, Word
 from proofs.path import Path, PathAsker, Reasoning
 from proofs.read_ir import UnsupportedIr
+from proofs.ready import Ready, ReadyBlock, ready
 from proofs.terms import constant_of, number, value_range
 
 Outcome = tuple[Path, Value | None]
@@ -37,6 +37,7 @@ Guard = Callable[["Engine", Path, z3.BitVecRef, z3.BitVecRef, bool], Truth]
 
 # Their result is worth a name: later terms stay sums of variables.
 _NAMED = frozenset({"select", "and", "or", "udiv", "urem", "lshr", "shl", "mul", "sub", "add"})
+_LEAVING = frozenset({"br", "switch", "unreachable"})
 WILD = 2**48  # beyond every address that a sound program can form
 _STACK = 0x7FFF_0000_0000
 SYMBOLS = 0x6000_0000_0000
@@ -58,6 +59,15 @@ class _Frame:
     position: int = 0
     visits: dict[str, int] = field(default_factory=dict)
     counted: bool = True
+
+    def go(self, target: str, counted: bool) -> bool:
+        """On to the next block."""
+        self.previous, self.block, self.position, self.counted = self.block, target, 0, counted
+        return True
+
+    def beside(self, path: Path, target: str, counted: bool = False) -> _Frame:
+        """A frame of its own, on another path, in the next block."""
+        return _Frame(path, dict(self.values), target, self.block, 0, self.visits, counted)
 
 
 @dataclass
@@ -85,12 +95,14 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._symbols: dict[str, int] = {}
+        self._ready: dict[str, dict[str, ReadyBlock]] = {}
         at = SYMBOLS
         for name in sorted({*self.module.functions, *self.module.globals, *self.hooks}):
             self._symbols[name] = at
             variable = self.module.globals.get(name)
             at += _up(variable.size if variable else 1, _PAGE) + _PAGE
         self._named_at = {address: name for name, address in self._symbols.items()}
+        self._starts = sorted(self._named_at)
 
     def loaded(self, memory: Memory) -> Memory:
         """The memory with every global variable as the program starts with it."""
@@ -108,6 +120,14 @@ class Engine:
         """The function or variable that starts there, None if none does."""
         return self._named_at.get(constant_of(address))
 
+    def variable_at(self, address: int) -> tuple[GlobalVariable | None, int]:
+        """The variable that begins at or last below the address, and how far into it that is."""
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None, 0
+        start = self._starts[index]
+        return self.module.globals.get(self._named_at[start]), address - start
+
     def call(self, path: Path, name: str, arguments: Sequence[Value]) -> list[Outcome]:
         """Every way the call can end: paths with the value returned (None for void)."""
         if name in self.hooks:
@@ -119,11 +139,20 @@ class Engine:
         names = [parameter for parameter, _ in function.parameters]
         frames = [_Frame(path, dict(zip(names, arguments, strict=True)), function.entry)]
         outcomes: list[Outcome] = []
+        blocks = self._blocks(function)
         while frames:
-            outcomes += self._advance(function, frames.pop(), frames)
+            outcome = self._advance(function, blocks, frames.pop(), frames)
+            if outcome is not None:
+                outcomes.append(outcome)
         if name in self.concrete:
             return [each for outcome in outcomes for each in self._one_by_one(*outcome)]
         return outcomes
+
+    def _blocks(self, function: Function) -> dict[str, ReadyBlock]:
+        known = self._ready.get(function.name)
+        if known is None:
+            known = self._ready[function.name] = ready(function, self.address_of, POINTER_BITS)
+        return known
 
     def _one_by_one(self, path: Path, value: z3.BitVecRef) -> Iterator[Outcome]:
         """A path for each value that the result can have."""
@@ -153,95 +182,114 @@ class Engine:
         path.owe(family, what, False)
         self.ended.append(path)
 
-    def _advance(self, function: Function, frame: _Frame, frames: list[_Frame]) -> list[Outcome]:
-        """Runs a frame to the end of its block, or to a call that splits the path."""
-        block = function.blocks[frame.block]
-        if frame.position == 0:
-            self._enter(function, frame)
+    def _advance(self, function: Function, blocks, frame: _Frame, frames) -> Outcome | None:
+        """Runs a frame until it returns, ends, or splits; what it splits into is queued."""
         while True:
-            instruction = block.instructions[frame.position]
-            frame.position += 1
-            self.steps += 1
-            if instruction.opcode == "ret":
-                values = [self._value(frame, operand) for operand in instruction.operands]
-                return [(frame.path, values[0] if values else None)]
-            if instruction.opcode in ("br", "switch"):
-                self._branch(function, frame, instruction, frames)
-                return []
-            if instruction.opcode == "unreachable":
-                self.end(frame.path, "no_undefined", f"{function.name} reaches unreachable code")
-                return []
-            if instruction.opcode == "call":
-                if not self._call(function, frame, instruction, frames):
-                    return []
-                continue
-            self._simple(function, frame, instruction)
+            if frame.position == 0:
+                self._enter(function, blocks[frame.block], frame)
+            steps = blocks[frame.block].steps
+            while frame.position < len(steps):
+                step = steps[frame.position]
+                frame.position += 1
+                self.steps += 1
+                values = frame.values
+                operands = [
+                    values[each] if each.__class__ is str else each for each in step.operands
+                ]
+                if step.short is not None:
+                    for each in operands:
+                        if each.__class__ is not Literal:
+                            break
+                    else:
+                        result = step.short(operands)
+                        if result is not None:
+                            values[step.result] = result
+                            continue
+                if step.undefined:
+                    operands = [self._some(each) for each in operands]
+                opcode = step.opcode
+                if opcode == "ret":
+                    return frame.path, operands[0] if operands else None
+                if opcode in _LEAVING:
+                    if not self._leave(function, frame, step.instruction, operands, frames):
+                        return None
+                    break
+                if opcode == "call":
+                    if not self._call(function, frame, step.instruction, operands, frames):
+                        return None
+                    continue
+                self._simple(function, frame, step, operands)
 
-    def _enter(self, function: Function, frame: _Frame) -> None:
+    def _enter(self, function: Function, block: ReadyBlock, frame: _Frame) -> None:
         """Counts the visit and gives the block's phis their values, all at once."""
         self.covered.add((function.name, frame.block))
         self.reasoning.solver.spend()
         if frame.counted:
-            frame.visits = {**frame.visits, frame.block: frame.visits.get(frame.block, 0) + 1}
+            visits = frame.visits.get(frame.block, 0) + 1
+            frame.visits = {**frame.visits, frame.block: visits}
         if frame.visits.get(frame.block, 0) > self.rounds:
             raise LoopLimit(f"{function.name} goes round a loop more than {self.rounds} times")
-        incoming = {}
-        for instruction in function.blocks[frame.block].instructions:
-            if instruction.opcode != "phi":
-                break
-            source = instruction.operands[instruction.detail.index(frame.previous)]
-            incoming[instruction.result] = self._value(frame, source)
-            frame.position += 1
-        frame.values = {**frame.values, **incoming}
+        if block.phis:
+            values, pairs = frame.values, block.phis[frame.previous]
+            incoming = [
+                values[each] if each.__class__ is str else self._some(each) for _, each in pairs
+            ]
+            for (name, _), value in zip(pairs, incoming, strict=True):
+                values[name] = value
 
-    def _branch(self, function, frame: _Frame, instruction: Instruction, frames) -> None:
-        if instruction.opcode == "switch":
-            self._switch(frame, instruction, frames)
-            return
-        if len(instruction.operands) == 1:
-            self._go(frame, frame.path, instruction.operands[0], frames)
-            return
+    def _leave(self, function, frame: _Frame, instruction: Instruction, operands, frames) -> bool:
+        """Ends a block; True when the frame itself goes on, in its next one."""
+        opcode = instruction.opcode
+        if opcode == "unreachable":
+            self.end(frame.path, "no_undefined", f"{function.name} reaches unreachable code")
+            return False
+        if opcode == "switch":
+            return self._switch(frame, instruction, operands, frames)
+        if len(operands) == 1:
+            return frame.go(operands[0].name, counted=False)
         # llvmlite's order: condition, target when false, target when true.
-        flag, no, yes = instruction.operands
-        condition = self._value(frame, flag)
-        for target, safe in ((no, condition), (yes, negate(condition))):
+        condition, no, yes = operands
+        for target, safe in ((no, condition), (yes, condition)):
             if function.blocks[target.name].trap:
                 what = f"undefined behaviour in {function.name}"
-                frame.path.owe("no_undefined", what, safe)
-                self._go(frame, frame.path, yes if target is no else no, frames)
-                return
+                frame.path.owe("no_undefined", what, safe if target is no else negate(safe))
+                return frame.go((yes if target is no else no).name, counted=False)
+        if condition.__class__ is bool:
+            return frame.go((yes if condition else no).name, counted=False)
         # A loop that runs so often whatever the input may go on; one that depends on it is counted.
         counted = plain(condition) is None
         for taken, path in self.reasoning.split(frame.path, condition):
-            self._go(frame, path, yes if taken else no, frames, counted)
+            frames.append(frame.beside(path, (yes if taken else no).name, counted))
+        return False
 
-    def _switch(self, frame: _Frame, instruction: Instruction, frames: list[_Frame]) -> None:
-        value, default = self._value(frame, instruction.operands[0]), instruction.operands[1]
+    def _switch(self, frame: _Frame, instruction: Instruction, operands, frames) -> bool:
+        value, default = operands[0], operands[1].name
+        if value.__class__ is Literal:
+            target = dict(reversed(instruction.detail)).get(value.value, default)
+            return frame.go(target, counted=False)
         rest: Path | None = frame.path
         for case, label in instruction.detail:
             sides = dict(self.reasoning.split(rest, equal(value, case)))
             if True in sides:
-                self._go(frame, sides[True], Label(label), frames)
+                frames.append(frame.beside(sides[True], label))
             rest = sides.get(False)
             if rest is None:
-                return
-        self._go(frame, rest, default, frames)
+                return False
+        frames.append(frame.beside(rest, default))
+        return False
 
-    def _go(self, frame: _Frame, path: Path, target: Label, frames, counted: bool = False) -> None:
-        values, visits = frame.values, frame.visits
-        frames.append(_Frame(path, values, target.name, frame.block, 0, visits, counted))
-
-    def _call(self, function, frame: _Frame, instruction: Instruction, frames) -> bool:
+    def _call(self, function, frame: _Frame, instruction: Instruction, arguments, frames) -> bool:
         """Calls; True when the frame itself goes on, False when its successors are queued."""
-        arguments = [self._value(frame, operand) for operand in instruction.operands]
         name = instruction.detail
         if name is None:
             name = self._pointed_to(arguments.pop())
-        outcomes = Intrinsics(self, frame.path, function.name).call(name, arguments)
+        outcomes = None
+        if is_intrinsic(name):
+            outcomes = Intrinsics(self, frame.path, function.name).call(name, arguments)
         if outcomes is None:
             outcomes = self.call(frame.path, name, arguments)
         if len(outcomes) == 1 and outcomes[0][0] is frame.path:
-            frame.values = {**frame.values, instruction.result: outcomes[0][1]}
+            frame.values[instruction.result] = outcomes[0][1]
             return True
         for path, value in outcomes:
             values = {**frame.values, instruction.result: value}
@@ -254,38 +302,44 @@ class Engine:
             raise UnsupportedIr(f"unsupported call through a pointer: {pointer}")
         return name
 
-    def _simple(self, function, frame: _Frame, instruction: Instruction) -> None:
-        values = [self._value(frame, operand) for operand in instruction.operands]
-        opcode, path = instruction.opcode, frame.path
+    def _simple(self, function, frame: _Frame, step: Ready, operands: list) -> None:
+        """An instruction that neither leaves its block nor calls."""
+        opcode, path, instruction = step.opcode, frame.path, step.instruction
         if opcode == "load":
-            self._permit(function, path, values[0], instruction, writes=False)
-            result = self.load(path, values[0], instruction.detail.size)
+            self._permit(function, path, operands[0], step, writes=False)
+            result = self.load(path, operands[0], instruction.detail.size)
         elif opcode == "store":
-            self._permit(function, path, values[1], instruction, writes=True)
-            path.write(Word(values[1], values[0]))
+            self._permit(function, path, operands[1], step, writes=True)
+            path.write(Word(operands[1], operands[0]))
             return
         elif opcode == "alloca":
             result = self._local(instruction)
         else:
-            self._check_division(function, path, instruction, values)
+            self._check_division(function, path, instruction, operands)
             try:
-                result = result_of(instruction, values)
+                result = result_of(instruction, operands)
             except UnsupportedIr as error:
                 raise UnsupportedIr(f"{function.name}: {error}") from None
-        if opcode in _NAMED and instruction.width == POINTER_BITS:
+        wide = instruction.width == POINTER_BITS and result.__class__ is not Literal
+        if wide and opcode in _NAMED:
             result = self.reasoning.named(path, result, function.name)
-        frame.values = {**frame.values, instruction.result: result}
+        frame.values[step.result] = result
 
-    def _permit(self, function, path: Path, address, instruction: Instruction, writes: bool):
-        access = instruction.detail
-        verb = "writes" if writes else "reads"
+    def _permit(self, function, path: Path, address, step: Ready, writes: bool) -> None:
+        access = step.instruction.detail
+        misaligned, outside = step.places
         if access.alignment > 1:
-            aligned = is_aligned(address, access.alignment)
-            path.owe("no_undefined", f"{function.name} {verb} at a misaligned address", aligned)
+            if address.__class__ is Literal and address.value % access.alignment == 0:
+                path.meet(misaligned)
+            else:
+                path.owe(*misaligned, is_aligned(address, access.alignment))
         allowed = self.guard(self, path, address, number(access.size), writes)
+        if allowed is True:
+            path.meet(outside)
+            return
         if value_range(address)[1] >= WILD:
-            allowed = self._tamed(path, allowed, f"{function.name} {verb} outside its memory")
-        path.owe("bounds", f"{function.name} {verb} outside its memory", allowed)
+            allowed = self._tamed(path, allowed, outside[1])
+        path.owe(*outside, allowed)
 
     def _tamed(self, path: Path, allowed: Truth, what: str) -> Truth:
         """An address that may be anything: the path goes on only where the access is allowed.
@@ -315,18 +369,11 @@ class Engine:
         self._stack -= -(-access.size // 16) * 16 + 16
         return number(self._stack)
 
-    def _value(self, frame: _Frame, operand: Operand) -> Value:
-        if isinstance(operand, Variable):
-            return frame.values[operand.name]
-        if isinstance(operand, Number):
-            if operand.width == 1:
-                return bool(operand.value)
-            return number(operand.value, operand.width)
-        if isinstance(operand, Undefined):
-            return self.reasoning.fresh("undefined", operand.width)
-        if isinstance(operand, Symbol):
-            return number(self.address_of(operand.name) + operand.offset)
-        raise UnsupportedIr(f"unsupported operand: {operand}")
+    def _some(self, value: object) -> Value:
+        """A value; in the place of an undefined one, any value at all."""
+        if isinstance(value, Undefined):
+            return self.reasoning.fresh("undefined", value.width)
+        return value
 
 
 def _up(value: int, step: int) -> int:

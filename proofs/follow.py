@@ -34,6 +34,7 @@ FUNCTIONS = {
 }
 STORE = 1 << 24
 UNTOUCHED = 0x5EED
+UNDEFINED = 0x5A5A_5A5A_5A5A_5A5A
 
 
 class NotFollowed(Exception):
@@ -79,13 +80,20 @@ class _Denial:
         return requests.refusals, 0
 
 
+class _Numbers(Reasoning):
+    """Any value will do for an undefined one, so it is a number like the rest."""
+
+    def fresh(self, stem: str, width: int) -> z3.BitVecRef:
+        return number(UNDEFINED, width) if stem == "undefined" else super().fresh(stem, width)
+
+
 class Follower:
     """The engine on numbers: one operation at a time, from the empty heap."""
 
-    def __init__(self, subject: Subject, store: int = STORE) -> None:
-        reasoning = Reasoning(Solver())
+    def __init__(self, subject: Subject, store: int = STORE, kind: str = "raw") -> None:
+        reasoning, module = _Numbers(Solver()), compiled(subject, kind, as_built=True)
         self.subject, self.host = subject, Host(store)
-        self.engine = make_engine(compiled(subject), reasoning, self.host)
+        self.engine = make_engine(module, reasoning, self.host)
         arena = subject.contract.arena
         self.path = self.host.started(self.engine, reasoning, Scene, arena)
         self.blocks: dict[int, tuple[int, int]] = {}

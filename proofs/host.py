@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import z3
 
 from proofs.engine import SYMBOLS, Engine, Outcome
+from proofs.literals import Literal
 from proofs.logic import Truth, at_most, equal, every, less, some
 from proofs.memory import Fill, Memory, Scribble, Word
 from proofs.path import Path, Reasoning
@@ -38,11 +39,13 @@ class Requests:
 
     refused  which of them was refused first, counted from 1; 0 for none
     refusals how many of them were refused
+    answers  to each of them, in order: granted or not
     """
 
     granted: int = 0
     refused: int = 0
     refusals: int = 0
+    answers: tuple[bool, ...] = ()
 
 
 NO_REQUESTS = Requests()
@@ -81,17 +84,18 @@ def inside(address, length, start, size) -> Truth:
 
 @dataclass
 class Host:
-    """One host: at most `limit` bytes below the break, and as many mapped.
+    """One host: at most `limit` bytes below the break, and as many mapped, in pages of `page`.
 
     The break starts at `base`, mapped regions follow each other from `maps`.
     """
 
     limit: int
     base: int = 0x100_0000
+    page: int = PAGE
     maps: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.maps = self.base + 2 * self.limit
+        self.maps = self.base + -(-2 * self.limit // PAGE) * PAGE
         if self.maps + self.limit > SYMBOLS:
             raise ValueError(f"{self.limit} bytes reach into what lies above")
 
@@ -128,8 +132,8 @@ class Host:
             "munmap": self.munmap,
             "mremap": self.mremap,
             "madvise": _zero,
-            "getpagesize": lambda _engine, path, _terms: [(path, number(PAGE, 32))],
-            "sysconf": lambda _engine, path, _terms: [(path, number(PAGE))],
+            "getpagesize": lambda _engine, path, _terms: [(path, number(self.page, 32))],
+            "sysconf": lambda _engine, path, _terms: [(path, number(self.page))],
             "write": lambda _engine, path, terms: [(path, terms[2])],
         }
 
@@ -137,6 +141,10 @@ class Host:
 
     def guard(self, engine: Engine, path: Path, address, length, writes: bool) -> Truth:
         """The condition under which the program may touch [address, address + length)."""
+        if address.__class__ is Literal and length.__class__ is Literal:
+            plainly = _plainly_inside(engine, path, address.value, length.value, writes)
+            if plainly is not None:
+                return plainly
         low, high = value_range(address)
         if low >= STACK_FROM and high < STACK_END:
             return True
@@ -219,14 +227,14 @@ class Host:
         room = simplify(number(self.maps + self.limit) - pages.map_top)
         if not engine.reasoning.assume(path, at_most(size, room)):
             return outcomes
-        whole = engine.reasoning.named(path, _pages_up(size), "mapped")
+        whole = engine.reasoning.named(path, self._pages_up(size), "mapped")
         maps = (*pages.maps, (pages.map_top, whole))
         _granted(path, replace(pages, maps=maps, map_top=simplify(pages.map_top + whole)))
         return [*outcomes, (path, pages.map_top)]
 
     def munmap(self, engine: Engine, path: Path, terms: Terms) -> list[Outcome]:
         """munmap of a whole region or of pages at its end; anything else is owed not to be."""
-        address, size = terms[0], _pages_up(terms[1])
+        address, size = terms[0], self._pages_up(terms[1])
         outcomes: list[Outcome] = []
         rest: Path | None = path
         for index, (start, length) in enumerate(path.scene.pages.maps):
@@ -254,6 +262,12 @@ class Host:
             outcomes.append((side, number(0, 32)))
         return outcomes
 
+    def _pages_up(self, size):
+        known = constant_of(size)
+        if known is not None:
+            return number(-(-known // self.page) * self.page)
+        return simplify((size + (self.page - 1)) & number(2**64 - self.page))
+
     def mremap(self, engine: Engine, path: Path, terms: Terms) -> list[Outcome]:
         """mremap in place, of the region mapped last; anything else is refused, as it may be."""
         address, size, new = terms[0], terms[1], terms[2]
@@ -262,42 +276,72 @@ class Host:
         if not pages.maps:
             return outcomes
         start, length = pages.maps[-1]
-        more = simplify(_pages_up(new) - length)
-        room = simplify(number(self.maps + self.limit) - pages.map_top)
+        end, trimmed = simplify(start + length), _is_trimmed(pages)
+        top = end if trimmed else pages.map_top
+        more = simplify(self._pages_up(new) - length)
         last = every(
             equal(address, start),
-            equal(_pages_up(size), length),
+            equal(self._pages_up(size), length),
             less(size, new),
-            equal(simplify(start + length), pages.map_top),
-            at_most(more, room),
+            equal(end, top),
+            at_most(more, simplify(number(self.maps + self.limit) - top)),
         )
         if engine.reasoning.assume(path, last):
-            maps = (*pages.maps[:-1], (start, simplify(length + more)))
-            top = simplify(pages.map_top + more)
-            _granted(path, replace(pages, maps=maps, map_top=top))
+            maps, reached = (
+                (*pages.maps[:-1], (start, simplify(length + more))),
+                simplify(top + more),
+            )
+            if trimmed:  # what was given back and comes again reads zero again
+                path.memory = path.memory.after(Fill(end, more, number(0, 8)))
+                reached = reached if at_most(pages.map_top, reached) is True else pages.map_top
+            _granted(path, replace(pages, maps=maps, map_top=reached))
             outcomes.append((path, address))
         return outcomes
 
 
-def _pages_up(size):
-    known = constant_of(size)
-    if known is not None:
-        return number(-(-known // PAGE) * PAGE)
-    return simplify((size + (PAGE - 1)) & number(2**64 - PAGE))
+def _is_trimmed(pages: Pages) -> bool:
+    """Whether the region mapped last has plainly given back pages at its end."""
+    end = simplify(pages.maps[-1][0] + pages.maps[-1][1])
+    return None not in (constant_of(end), constant_of(pages.map_top)) and less(end, pages.map_top)
+
+
+def _plainly_inside(engine: Engine, path: Path, at: int, length: int, writes: bool) -> bool | None:
+    """The same for a constant access; None where pages have ends that are not constant."""
+    if at >= STACK_FROM and at < STACK_END:
+        return True
+    if at >= SYMBOLS:
+        variable, into = engine.variable_at(at)
+        if variable is not None:
+            allowed = variable.parts is not None and not (writes and variable.constant)
+            if allowed and into + length <= variable.size:
+                return True
+    if at >= ERRNO and at + length <= ERRNO + ERRNO_BYTES:
+        return True
+    pages, answer = path.scene.pages, False
+    for pieces in (pages.pieces, pages.maps, pages.room):
+        for start, size in pieces:
+            if start.__class__ is not Literal or size.__class__ is not Literal:
+                answer = None
+            elif start.value <= at and at + length <= start.value + size.value:
+                return True
+    return answer
 
 
 def _refused(path: Path) -> Outcome:
     pages = path.scene.pages
     requests = pages.requests
     first = requests.refused or requests.granted + 1
-    requests = replace(requests, refused=first, refusals=requests.refusals + 1)
+    answers = (*requests.answers, False)
+    refusals = requests.refusals + 1
+    requests = replace(requests, refused=first, refusals=refusals, answers=answers)
     path.scene = replace(path.scene, pages=replace(pages, requests=requests))
     _says(path, ENOMEM)
     return path, number(FAILED)
 
 
 def _granted(path: Path, pages: Pages) -> None:
-    requests = replace(pages.requests, granted=pages.requests.granted + 1)
+    before = pages.requests
+    requests = replace(before, granted=before.granted + 1, answers=(*before.answers, True))
     path.scene = replace(path.scene, pages=replace(pages, requests=requests))
 
 

@@ -12,16 +12,24 @@ from typing import TYPE_CHECKING
 import z3
 
 from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
-from proofs.meaning import Value, extreme, ones, with_overflow
+from proofs.meaning import Value, extreme, magnitude, ones, with_overflow
 from proofs.memory import Copy, Fill
 from proofs.path import Path
 from proofs.read_ir import TRAPS, UnsupportedIr
-from proofs.terms import number, simplify
+from proofs.terms import constant_of, number, simplify
 
 if TYPE_CHECKING:
     from proofs.engine import Engine
 
 _NOTHING = ("llvm.lifetime.", "llvm.dbg.", "llvm.assume", "llvm.experimental.noalias")
+
+
+_MOVES = ("memset", "memcpy", "memmove")
+
+
+def is_intrinsic(name: str) -> bool:
+    """Whether a function of this name may be one of those here."""
+    return name.startswith("llvm.") or name in _MOVES
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Intrinsics:
 
     def call(self, name: str, arguments: Sequence[Value]) -> list | None:
         """What the call gives, None when `name` is not one of LLVM's."""
-        if name in ("memset", "memcpy", "memmove"):
+        if name in _MOVES:
             byte = z3.Extract(7, 0, arguments[1])
             middle = byte if name == "memset" else arguments[1]
             self._move(name, arguments[0], middle, arguments[2])
@@ -47,7 +55,7 @@ class Intrinsics:
         if name.startswith(_NOTHING):
             return [(self.path, None)]
         verb = name.split(".")[1]
-        if verb in ("memset", "memcpy", "memmove"):
+        if verb in _MOVES:
             self._move(verb, *arguments[:3])
             return [(self.path, None)]
         if verb in ("ctlz", "cttz"):
@@ -60,6 +68,9 @@ class Intrinsics:
         What is computed from the count then stays linear.
         """
         rest: Path | None = self.path
+        if (known := constant_of(value)) is not None:
+            yield rest, number(_count(verb, known, value)[0], value.size())
+            return
         while rest is not None:
             state = self.engine.reasoning.model(rest)
             if state is None:
@@ -80,8 +91,7 @@ class Intrinsics:
         if verb == "ctpop":
             return ones(arguments[0])
         if verb == "abs":
-            value = arguments[0]
-            return simplify(z3.If(value < 0, -value, value))
+            return magnitude(arguments[0])
         raise UnsupportedIr(f"unsupported intrinsic: {name}")
 
     def _move(self, verb: str, target, source, length) -> None:

@@ -19,6 +19,8 @@ Truth = bool | z3.BoolRef
 
 def plain(truth: Truth) -> bool | None:
     """The truth value if it is already decided, else None."""
+    if truth.__class__ is bool:
+        return truth
     if not z3.is_expr(truth):
         return truth
     return True if z3.is_true(truth) else False if z3.is_false(truth) else None

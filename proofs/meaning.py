@@ -10,20 +10,17 @@ from collections.abc import Callable, Sequence
 
 import z3
 
-from proofs.constants import constant_result, signed
+from proofs.constants import signed
 from proofs.ir import AddressSteps, Instruction
 from proofs.logic import Truth, agree, compare, equal, every, negate, plain, some
 from proofs.read_ir import UnsupportedIr
-from proofs.terms import constant_of, low_bits, number, simplify, width_of
+from proofs.terms import constant_of, low_bits, number, simplify, value_range, width_of
 
 Value = z3.BitVecRef | Truth | tuple
 
 
 def result_of(instruction: Instruction, values: Sequence[Value]) -> Value:
     """The value of an instruction without side effects; raises UnsupportedIr."""
-    constant = constant_result(instruction, values)
-    if constant is not None:
-        return constant
     opcode = instruction.opcode
     if opcode == "icmp":
         return _compared(instruction.detail, *values)
@@ -136,8 +133,16 @@ def extreme(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRe
     return _selected(smaller, *((first, second) if name[1:] == "min" else (second, first)))
 
 
+def magnitude(value: z3.BitVecRef) -> z3.BitVecRef:
+    """llvm.abs: the least number stays as it is."""
+    negative = compare("slt", value, number(0, width_of(value)))
+    return _selected(negative, simplify(-value), value)
+
+
 def ones(value: z3.BitVecRef) -> z3.BitVecRef:
     """llvm.ctpop: how many bits are set."""
+    if (known := constant_of(value)) is not None:
+        return number(known.bit_count(), width_of(value))
     width = value.size()
     bits = [z3.ZeroExt(width - 1, z3.Extract(index, index, value)) for index in range(width)]
     return simplify(z3.Sum(bits))
@@ -184,6 +189,8 @@ def _or(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     )
     if extra is None or z3.is_bv_value(value):
         return first | second
+    if value_range(value)[1] < (extra & -extra):
+        return value + number(extra, width_of(value))
     known = low_bits(value, extra.bit_length())
     if known is None:
         return first | second

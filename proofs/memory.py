@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import z3
 
+from proofs.cells import EMPTY, LARGEST, SHIFT, Cells, Entry, entries, with_entry
+from proofs.literals import Literal
 from proofs.logic import Truth, at_most, condition, equal, every, less, negate, plain, some
 from proofs.remember import remembered
 from proofs.solver import Model
@@ -24,6 +26,7 @@ from proofs.terms import (
     number,
     simplify,
     value_range,
+    width_of,
 )
 
 BYTE = 8
@@ -46,7 +49,7 @@ class Word:
     @property
     def length(self) -> z3.BitVecRef:
         """Bytes written."""
-        return number(self.value.size() // BYTE)
+        return number(width_of(self.value) // BYTE)
 
     def byte_at(self, offset: z3.BitVecRef, _asker: Asker) -> z3.BitVecRef:
         """The byte `offset` bytes into the write."""
@@ -103,20 +106,45 @@ class Scribble:
 Write = Word | Fill | Copy | Scribble
 
 
+class Wide(NamedTuple):
+    """A write that the cells do not hold: of many bytes, or at an address not known."""
+
+    age: int
+    low: int
+    high: int
+    write: Write
+    older: Wide | None
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """All writes so far; `span` holds every address that the newest can touch."""
+    """All writes so far, newest last in age; those at constant addresses are indexed by cells."""
 
-    newest: Write | None = None
-    older: Memory | None = None
-    span: tuple[int, int] = (0, 0)
+    age: int = 0
+    cells: Cells = EMPTY
+    wide: Wide | None = None
 
     def after(self, write: Write) -> Memory:
         """The memory with one more write."""
-        return Memory(write, self, _span(write.address, value_range(write.length)[1]))
+        start, length = constant_of(write.address), _constant_length(write)
+        if start is None or length is None or length > LARGEST:
+            low, high = _span(write.address, value_range(write.length)[1])
+            return Memory(self.age + 1, self.cells, Wide(self.age, low, high, write, self.wide))
+        if length == 0:
+            return self
+        entry = Entry(self.age, start, start + length, write)
+        return Memory(self.age + 1, with_entry(self.cells, entry), self.wide)
 
     def load(self, address: z3.BitVecRef, size: int, asker: Asker) -> z3.BitVecRef:
         """The `size` bytes at `address`, lowest byte least significant."""
+        start = constant_of(address)
+        if start is not None:
+            newest = self._newest(start, start + size)
+            if newest is not None:
+                return _part(newest, start, size)
+            assembled = self._assembled(start, size)
+            if assembled is not None:
+                return number(assembled, size * BYTE)
         unsure, value = [], number(0, size * BYTE)
         for write in self._writes(*_span(address, size)):
             answer = _relation(write, address, size)
@@ -127,13 +155,74 @@ class Memory:
                 unsure.append(write)
         return _seen_through(unsure, address, size, value, asker)
 
+    def _newest(self, start: int, end: int) -> Entry | None:
+        """The word in which all of [start, end) was written last, if it is one word."""
+        if start >> SHIFT == end - 1 >> SHIFT:
+            known = self.cells.get(start >> SHIFT, ())
+        else:
+            known = entries(self.cells, start, end)
+        for entry in known:
+            if entry.start < end and start < entry.end:
+                if entry.start > start or entry.end < end or entry.write.__class__ is not Word:
+                    return None
+                newest = self.wide
+                while newest is not None and newest.age > entry.age:
+                    if newest.low < end and start < newest.high:
+                        return None
+                    newest = newest.older
+                return entry
+        return None
+
+    def _assembled(self, start: int, size: int) -> int | None:
+        """What is there where all that was written there are constants, or nothing was."""
+        seen, value, whole = 0, 0, (1 << BYTE * size) - 1
+        for write in self._writes(start, start + size):
+            if write.__class__ is not Word or write.value.__class__ is not Literal:
+                return None
+            at = constant_of(write.address)
+            if at is None:
+                return None
+            shift, mask = BYTE * (at - start), (1 << write.value.width) - 1
+            value |= _shifted(write.value.value, shift) & ~seen
+            seen |= _shifted(mask, shift)
+            if seen & whole == whole:
+                break
+        return value & whole
+
     def _writes(self, low: int, high: int) -> Iterator[Write]:
-        """Those whose span meets [low, high): most are told apart by their numbers alone."""
-        memory = self
-        while memory.newest is not None:
-            if low < memory.span[1] and memory.span[0] < high:
-                yield memory.newest
-            memory = memory.older
+        """Those that may touch [low, high), newest first, without those hidden by newer ones."""
+        wide = self.wide
+        for entry in entries(self.cells, low, high):
+            while wide is not None and wide.age > entry.age:
+                if wide.low < high and low < wide.high:
+                    yield wide.write
+                wide = wide.older
+            yield entry.write
+        while wide is not None:
+            if wide.low < high and low < wide.high:
+                yield wide.write
+            wide = wide.older
+
+
+def _shifted(value: int, shift: int) -> int:
+    return value << shift if shift >= 0 else value >> -shift
+
+
+def _constant_length(write: Write) -> int | None:
+    if write.__class__ is Word:
+        return width_of(write.value) // BYTE
+    return constant_of(write.length)
+
+
+def _part(entry: Entry, start: int, size: int) -> z3.BitVecRef:
+    """What a load sees that lies wholly in one word at a constant address."""
+    value, offset = entry.write.value, start - entry.start
+    if entry.end - entry.start == size:
+        return value
+    whole = constant_of(value)
+    if whole is not None:
+        return number(whole >> (BYTE * offset), BYTE * size)
+    return simplify(z3.Extract(BYTE * (offset + size) - 1, BYTE * offset, value))
 
 
 def _span(address: z3.BitVecRef, length: int) -> tuple[int, int]:
@@ -157,7 +246,7 @@ def _relation(write: Write, address: z3.BitVecRef, size: int) -> str:
     distance = distance_bounds(address, write.address) if fixed is None else (fixed, fixed)
     if distance is None:
         return "unsure"
-    if distance == (0, 0) and isinstance(write, Word) and write.value.size() == size * BYTE:
+    if distance == (0, 0) and isinstance(write, Word) and width_of(write.value) == size * BYTE:
         return "same"
     longest = value_range(write.length)[1]
     if distance[0] >= longest or distance[1] <= -size:
@@ -213,7 +302,7 @@ def _covers(write: Write, address, size: int) -> Truth:
 
 
 def _is_word(write: Write, size: int) -> bool:
-    return isinstance(write, Word) and write.value.size() == size * BYTE
+    return isinstance(write, Word) and width_of(write.value) == size * BYTE
 
 
 def _content(write: Write, address, size: int, answer: str, asker: Asker) -> z3.BitVecRef:

@@ -19,7 +19,10 @@ OPAQUE: dict[str, dict[str, int]] = {"best_fit": {"checksum_of": 64}}
 # allocator -> functions whose results are taken one by one: they choose a list
 CHOOSING: dict[str, tuple[str, ...]] = {"tlsf": ("class_of",)}
 # allocator -> what it is compiled with, so that its tables are small enough to walk
-SMALLER: dict[str, tuple[str, ...]] = {"tlsf": ("-DTLSF_SECOND_BITS=1",)}
+SMALLER: dict[str, tuple[str, ...]] = {
+    "tlsf": ("-DTLSF_SECOND_BITS=1",),
+    "buddy": ("-DBUDDY_FIRST=9",),
+}
 
 
 def hooks_of(subject: Subject) -> dict[str, Hook]:
@@ -49,9 +52,14 @@ def _table(subject: Subject, tables: dict):
     return tables.get(subject.name.partition("+")[0], ()) if subject.bundled else ()
 
 
+def applied(name: str, terms: Sequence[z3.BitVecRef], width: int = 64) -> z3.BitVecRef:
+    """What the function of that name makes of the terms."""
+    sorts = [term.sort() for term in terms]
+    return z3.Function(name, *sorts, z3.BitVecSort(width))(*terms)
+
+
 def _any_function(name: str, width: int) -> Hook:
     def hook(_engine: Engine, path: Path, terms: Sequence[z3.BitVecRef]) -> list[Outcome]:
-        sorts = [term.sort() for term in terms]
-        return [(path, z3.Function(name, *sorts, z3.BitVecSort(width))(*terms))]
+        return [(path, applied(name, terms, width))]
 
     return hook

@@ -7,7 +7,7 @@ in all of them; claims.py settles the debt.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 import z3
@@ -33,7 +33,10 @@ class Obligation:
 
 @dataclass(slots=True)
 class Path:
-    """A path: `model` is one of its states where known; `scene` belongs to whoever explores."""
+    """A path: `model` is one of its states where known; `scene` belongs to whoever explores.
+
+    met  what was owed and holds whatever the state, as (family, what)
+    """
 
     memory: Memory
     scene: object = None
@@ -41,10 +44,13 @@ class Path:
     model: Model | None = None
     owed: tuple[Obligation, ...] = ()
     writes: tuple[Write, ...] = ()
+    met: frozenset[tuple[str, str]] = frozenset()
 
     def fork(self) -> Path:
         """An independent path that starts where this one stands."""
-        return replace(self)
+        return Path(
+            self.memory, self.scene, self.conditions, self.model, self.owed, self.writes, self.met
+        )
 
     def write(self, entry: Write) -> None:
         """Changes memory, and records the change for claims about what may be written."""
@@ -53,7 +59,15 @@ class Path:
 
     def owe(self, family: str, what: str, truth: Truth) -> None:
         """Adds an obligation."""
-        self.owed += (Obligation(family, what, condition(truth)),)
+        if plain(truth) is True:
+            self.meet((family, what))
+        else:
+            self.owed += (Obligation(family, what, condition(truth)),)
+
+    def meet(self, owed: tuple[str, str]) -> None:
+        """Notes an obligation that holds whatever the state."""
+        if owed not in self.met:
+            self.met |= {owed}
 
 
 SMALL = 2**20

@@ -7,30 +7,34 @@ operation owes is programs.py's business.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from allocator.subject import Subject
 from models.rules import RULES, WHITE_BOX
+from models.trace import Op
 from proofs import invariants as heap
 from proofs import opaque, row_walk
 from proofs import programs as says
 from proofs.claims import Claim, Ledger
-from proofs.engine import Engine
+from proofs.engine import Engine, LoopLimit
 from proofs.host import ABORTS, Host
 from proofs.ir import Module
-from proofs.programs import Exploration, Menu, broken
-from proofs.solver import BRISK, PATIENT
-from proofs.study import Study
+from proofs.menu import Menu
+from proofs.programs import Exploration, broken
+from proofs.solver import BRISK, PATIENT, Unknown
+from proofs.study import FellShort, Study
 
 STUDIES = ("first", "bounded")
 PLENTY = 2**44
 LITTLE = 2**14
-LITTLE_OF = {"mmap_heap": 2**18, "buddy": 2**16, "bump": 2**18}
-# Where nothing but patience is missing, and a great deal of it.
-EFFORT_OF = {"tlsf": 30_000}
+LITTLE_OF = {"mmap_heap": 2**18, "bump": 2**18}
+# Where the walk takes longer than all else, so that the layout is left to claims of one operation.
+UNCHECKED = {"tlsf": True}
+UNCHECKED_TOLD = ("its own word on the layout is not asked",)
 # Where every size class is a path of its own, programs are made of small requests.
-MOST_OF = {"tlsf": 2**8 - 1, "buddy": 2**8 - 1}
+MOST_OF = {"tlsf": 2**6 - 1, "buddy": 2**8 - 1}
 EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
 _FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(64))
 
@@ -70,7 +74,7 @@ def first(subject: Subject, quick: bool) -> Bound:
     return Bound(
         (Menu(("malloc", "product", "aligned_alloc"), 1, _FEW if quick else _MANY),),
         PLENTY,
-        _effort(subject, quick),
+        BRISK if quick else PATIENT,
     )
 
 
@@ -83,12 +87,8 @@ def few(subject: Subject, quick: bool) -> Bound:
         menus.insert(0, Menu(("malloc", "free"), 2, foreign=True))
     if is_walked(subject) and not quick:
         menus.append(Menu(("malloc", "free", "realloc"), 3))
-    most, effort = _by_name(subject, MOST_OF, 0), _effort(subject, quick)
+    most, effort = _by_name(subject, MOST_OF, 0), BRISK if quick else PATIENT
     return Bound(tuple(replace(menu, most=most) for menu in menus), _limit(subject), effort)
-
-
-def _effort(subject: Subject, quick: bool) -> int:
-    return _by_name(subject, EFFORT_OF, BRISK) if quick else PATIENT
 
 
 def _by_name(subject: Subject, table: dict[str, int], otherwise: int) -> int:
@@ -117,19 +117,25 @@ _HUNTS = {
     "product": (Menu(("product",), 1),),
 }
 _LEFT_BELOW = Menu(("aligned_alloc", "free"), 2, (64,))
+_NEXT = Menu(EVERY_VERB, 1, (64,))
 _ANYWHERE = (_ONE, _ALIGNED, _FREED, _LEFT_BELOW, _RESIZED, Menu(("malloc", "free"), 3))
 
 
-def hunts(name: str, claim: Claim, subject: Subject, module: Module) -> list[Study]:
-    """Studies of one menu each, for a planted bug; none for studies that are not ours."""
+def hunts(
+    name: str, claim: Claim, subject: Subject, module: Module, prefix: tuple[Op, ...] = ()
+) -> list[Study]:
+    """Studies of one menu each, for a planted bug; none for studies that are not ours.
+
+    prefix: operations after which the bug shows at once.
+    """
     if name not in STUDIES:
         return []
     limit = PLENTY if name == "first" else _limit(subject)
-    menus = _HUNTS.get(claim.family, _ANYWHERE)
+    menus = (_NEXT,) if prefix else _HUNTS.get(claim.family, _ANYWHERE)
     depth = 1 if name == "first" else 3
     most = _by_name(subject, MOST_OF, 0) if name == "bounded" else 0
     bounds = [
-        Bound((replace(menu, most=most),), limit, BRISK // 4)
+        Bound((replace(menu, most=most, prefix=prefix),), limit, BRISK // 4)
         for menu in menus
         if menu.depth <= depth
     ]
@@ -160,15 +166,18 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
         f"at most {bound.limit} bytes are granted below the break, and as many mapped",
         "frees and resizes are valid",
         *opaque.told_of(subject),
+        *(UNCHECKED_TOLD if _by_name(subject, UNCHECKED, False) and name == "bounded" else ()),
         *(menu.told() for menu in bound.menus),
     )
 
     # What it says of one block in plenty of memory is nobody's claim, and its walk is long.
-    has = subject.has - {"check"} if name == "first" else subject.has
+    has = subject.has if _is_checked(name, subject) else subject.has - {"check"}
 
     def run(module: Module, ledger: Ledger) -> Engine:
         covered: set[tuple[str, str]] = set()
-        for menu in bound.menus:
+        engine: Engine | None = None
+        for index, menu in enumerate(bound.menus):
+            before, reached = engine, Counter(ledger.reached)
             host = Host(bound.limit)
             hooks = {**host.hooks(), **opaque.hooks_of(subject)}
             engine = Engine(module, ledger.reasoning, host.guard, hooks, covered=covered)
@@ -177,7 +186,14 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
             exploration.rules = white_box_rules(module)
             if is_walked(subject) and name == "bounded":
                 exploration.look = row_walk.Walker(engine, ledger).look
-            exploration.run()
+            try:
+                exploration.run()
+            except (Unknown, LoopLimit) as error:
+                if before is None or ledger.refuted:
+                    raise
+                ledger.reached = reached  # what was half looked at has not been put to the test
+                done = max(each.depth for each in bound.menus[:index])
+                raise FellShort(before, done, f"not finished: {menu.told()}: {error}") from None
             if ledger.refuted:
                 break
         return engine
@@ -189,31 +205,36 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
 
 
 def _claims(name: str, subject: Subject, module: Module, bound: Bound) -> Iterator[Claim]:
-    contract, has = subject.contract, subject.has
-    verbs = {verb for menu in bound.menus for verb in menu.verbs} & has
+    verbs = frozenset(verb for menu in bound.menus for verb in menu.verbs)
+    yield from claims_of(name, subject, verbs, max(menu.depth for menu in bound.menus))
+    if name == "first":
+        return
+    if is_walked(subject):
+        yield from _walked_claims(name)
+    elif "check" in subject.has and _is_checked(name, subject):
+        for rule in sorted(white_box_rules(module)):
+            told = f"the validity predicate finds nothing against {rule}"
+            yield Claim(f"{name}.{rule}", rule, told, (broken(rule),))
+
+
+def claims_of(name: str, subject: Subject, verbs: frozenset[str], depth: int) -> Iterator[Claim]:
+    """The claims that the subject's contract and functions call for, seen from outside."""
+    contract, verbs = subject.contract, verbs & subject.has
     premises = {
-        "product": name == "first" and "calloc" in has,
+        "product": name == "first" and "calloc" in subject.has,
         "refusal": contract.refuses_over_ptrdiff,
-        "overlap": bound.menus[-1].depth > 1,
-        "content": bound.menus[-1].depth > 1,
-        "prefix": "realloc" in verbs and any(menu.depth > 1 for menu in bound.menus),
+        "overlap": depth > 1,
+        "content": depth > 1,
+        "prefix": "realloc" in verbs and depth > 1,
         "survival": "realloc" in verbs,
         "zeroed": "calloc" in verbs,
         "zero_size": contract.malloc_zero != "any",
-        "usable": "usable_size" in has,
+        "usable": "usable_size" in subject.has,
         "errno": contract.enomem or contract.free_preserves_errno,
     }
     for family, (rule, told, conclusions) in _CLAIMED.items():
         if (name != "first" or family in _FIRST) and premises.get(family, True):
             yield Claim(f"{name}.{family}", rule, told, conclusions)
-    if name == "first":
-        return
-    if is_walked(subject):
-        yield from _walked_claims(name)
-    elif "check" in has:
-        for rule in sorted(white_box_rules(module)):
-            told = f"the validity predicate finds nothing against {rule}"
-            yield Claim(f"{name}.{rule}", rule, told, (broken(rule),))
 
 
 def _walked_claims(name: str) -> Iterator[Claim]:
@@ -226,6 +247,10 @@ def _walked_claims(name: str) -> Iterator[Claim]:
         ("reclaim", "there is no used block that nobody holds", (row_walk.NOBODYS,)),
     ):
         yield Claim(f"{name}.{rule}", rule, told, conclusions)
+
+
+def _is_checked(name: str, subject: Subject) -> bool:
+    return name == "bounded" and not _by_name(subject, UNCHECKED, False)
 
 
 def is_walked(subject: Subject) -> bool:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 import z3
 
 from models.contract import Contract
+from models.trace import Kind, Op
 from proofs.claims import Ledger
 from proofs.engine import Engine
 from proofs.host import ABORTS, ARENA, ENOMEM, Host, errno_of, inside
 from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
 from proofs.memory import Memory, Scribble, Write
+from proofs.menu import GAPS, Menu
 from proofs.path import Path, PathAsker
 from proofs.scenery import PTRDIFF_MAX, Block, Scene, Step, concluded, lasting_writes, told
 from proofs.terms import WORD, number, simplify, value_range
@@ -34,35 +36,8 @@ FREE_SETS_ERRNO = "free changes errno"
 NO_BLOCK = "a request of 0 bytes is not answered as promised"
 OVERFLOWED = "an overflowing product is granted"
 INIT = "the heap does not start"
+FITTED = "a request is refused that a free block would have served"
 TOO_LARGE = "a request over PTRDIFF_MAX is granted"
-GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
-
-
-@dataclass(frozen=True)
-class Menu:
-    """What a program may be made of: verbs, the alignments tried, how many operations.
-
-    most  the largest request, a power of two less 1; 0 for any size
-    """
-
-    verbs: tuple[str, ...]
-    depth: int
-    alignments: tuple[int, ...] = ()
-    foreign: bool = False
-    most: int = 0
-
-    def told(self) -> str:
-        """The menu in words, for a report's assumptions."""
-        extra = (
-            f"; others may take {GAPS[0]} or {GAPS[1]} bytes before each" if self.foreign else ""
-        )
-        extra += f"; of up to {self.most} bytes" if self.most else ""
-        return f"{', '.join(self.verbs)}{self._aligned()}: up to {self.depth} operations{extra}"
-
-    def _aligned(self) -> str:
-        if len(self.alignments) == WORD:
-            return " (to every power of two)"
-        return f" (to {', '.join(map(str, self.alignments))})" if self.alignments else ""
 
 
 @dataclass
@@ -72,6 +47,7 @@ class Exploration:
     has     the subject's functions, as the catalogue tells them
     rules   the white-box rules that its validity predicate can name
     look    what to do instead of asking that predicate: gives the path's possible heaps
+    fits    (path, size, alignment) -> when a request must be served from the heap as it was
     """
 
     engine: Engine
@@ -82,22 +58,24 @@ class Exploration:
     has: frozenset[str]
     rules: frozenset[str] = frozenset()
     look: Callable[[Path], Iterable[Path]] | None = None
+    fits: Callable[[Path, z3.BitVecRef, int], Truth] | None = None
     levels: list[int] = field(default_factory=list)
 
     def run(self) -> None:
         """Explores to the menu's depth; stops behind the first heap that refutes something."""
-        states = list(self._opened())
+        states = self._prefixed()
         for level in range(1, self.menu.depth + 1):
             following: list[Path] = []
             for index, state in enumerate(states):
                 self.ledger.progress(f"operation {level}: heap {index + 1} of {len(states)}")
-                following += self._operations(state)
+                following += self.operations(state)
                 if self.ledger.refuted:
                     return
             self.levels.append(len(following))
             states = following
 
-    def _opened(self) -> Iterator[Path]:
+    def opened(self) -> Iterator[Path]:
+        """The heaps that there are before the first operation."""
         arena = self.contract.arena
         path = self.host.started(self.engine, self.engine.reasoning, Scene, arena)
         self.ledger.premise(path)
@@ -116,7 +94,27 @@ class Exploration:
                     side.owe("bounds", INIT, False)
                     self.ledger.settle(side)
 
-    def _operations(self, state: Path) -> Iterator[Path]:
+    def exactly(self, state: Path, op: Op) -> Iterator[Path]:
+        """One operation with the numbers that it has; a block that is not there is a KeyError."""
+        live = {block.number: block for block in state.scene.live}
+        size, path = number(op.size), state.fork()
+        if op.kind is Kind.FREE:
+            return self._release(path, live[op.first])
+        if op.kind is Kind.REALLOC:
+            return self._resize(path, live[op.first], size)
+        operands = (size,) if op.kind is Kind.MALLOC else (number(op.first), number(op.second))
+        return self._request(path, op.kind.name.lower(), operands, size, op.alignment or None)
+
+    def _prefixed(self) -> list[Path]:
+        """The heaps that the prefix makes; none where it refutes something."""
+        states = list(self.opened())
+        for op in self.menu.prefix:
+            following = [path for each in states for path in self.exactly(each, op)]
+            states = [path for path in following if not path.scene.story[-1].requests.refused]
+        return [] if self.ledger.refuted else states
+
+    def operations(self, state: Path) -> Iterator[Path]:
+        """What each operation of the menu makes of the heap."""
         for verb in self.menu.verbs:
             if {"product": "calloc"}.get(verb, verb) not in self.has:
                 continue
@@ -178,16 +176,7 @@ class Exploration:
 
     def _free(self, state: Path) -> Iterator[Path]:
         for block in state.scene.live:
-            path = told(state.fork(), Step("free", (), block=block.number))
-            path.scene = replace(path.scene, live=_without(path.scene.live, block))
-            before = errno_of(self.engine, path)
-            for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
-                concluded(outcome)
-                if self.contract.free_preserves_errno:
-                    kept = equal(errno_of(self.engine, outcome), before)
-                    outcome.owe("errno", FREE_SETS_ERRNO, kept)
-                self._owe_untouched(outcome, outcome.scene.live)
-                yield from self._after(outcome)
+            yield from self._release(state.fork(), block)
 
     def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
         """Any size, split in two: those that could be served have a form that shows it."""
@@ -222,12 +211,25 @@ class Exploration:
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
                 if failed:
+                    self._owe_no_fit(side, size, alignment)
                     yield from self._failed(side, size)
                     continue
                 if verb == "calloc":
                     self._settle_zero(side, result, size)
                 self._owe_untouched(side, side.scene.live)
                 yield from self._granted(side, Block(made, result, size), alignment)
+
+    def _release(self, path: Path, block: Block) -> Iterator[Path]:
+        told(path, Step("free", (), block=block.number))
+        path.scene = replace(path.scene, live=_without(path.scene.live, block))
+        before = errno_of(self.engine, path)
+        for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
+            concluded(outcome)
+            if self.contract.free_preserves_errno:
+                kept = equal(errno_of(self.engine, outcome), before)
+                outcome.owe("errno", FREE_SETS_ERRNO, kept)
+            self._owe_untouched(outcome, outcome.scene.live)
+            yield from self._after(outcome)
 
     def _resize(self, path: Path, block: Block, size) -> Iterator[Path]:
         made = _next_number(path)
@@ -237,6 +239,7 @@ class Exploration:
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
                 if failed:
+                    self._owe_no_fit(side, size, None)
                     yield from self._failed(side, size)
                     continue
                 self._settle_kept(side, block, before, result, size)
@@ -285,13 +288,18 @@ class Exploration:
             return size
         return z3.If(size == 0, number(1), size)
 
+    def _owe_no_fit(self, path: Path, size, alignment) -> None:
+        if self.fits is not None:
+            fit = self.fits(path, size, alignment or 1)
+            path.owe("fit", FITTED, some(less(PTRDIFF_MAX, size), negate(fit)))
+
     def _failed(self, path: Path, size) -> Iterator[Path]:
         """Where nothing was written, all that can follow is explored from the state before."""
         nothing = equal(size, 0)
         if self.contract.enomem:
             said = equal(errno_of(self.engine, path), ENOMEM)
             path.owe("errno", NO_ENOMEM, some(nothing, said))
-        if self.contract.malloc_zero == "unique" and not path.scene.pages.requests.refused:
+        if self.contract.malloc_zero == "unique" and not self._may_be_full(path.scene):
             path.owe("zero_size", NO_BLOCK, negate(nothing))
         wrote = lasting_writes(path)
         for write in wrote:
@@ -302,6 +310,10 @@ class Exploration:
             yield from self._after(path)
         else:
             self.ledger.settle(path)
+
+    def _may_be_full(self, scene: Scene) -> bool:
+        """The host refused pages, or the heap is one that others filled and asks for none."""
+        return bool(scene.pages.requests.refused or (scene.pages.room and scene.live))
 
     def _after(self, path: Path) -> Iterator[Path]:
         """Looks at the heap; hands on the states in which everything owed holds."""

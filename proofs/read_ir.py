@@ -30,6 +30,7 @@ from proofs.ir import (
     Variable,
 )
 from proofs.layout_ir import Layout, split_top_level
+from proofs.lines_ir import placed, without_lines
 
 TRAPS = ("llvm.ubsantrap", "llvm.trap")
 
@@ -38,10 +39,11 @@ class UnsupportedIr(Exception):
     """An instruction or operand that the engine has no meaning for: one line that shows it."""
 
 
-def read_ir(text: str) -> Module:
-    """The module in `text`, its locals promoted to registers; raises UnsupportedIr."""
-    parsed = _promoted(text)
-    layout = Layout.of(str(parsed))
+def read_ir(text: str, promote: bool = True) -> Module:
+    """The module in `text`, its locals promoted to registers if wanted; raises UnsupportedIr."""
+    parsed = _named(text, promote)
+    whole = str(parsed)
+    layout = Layout.of(whole)
     functions: dict[str, Function] = {}
     unreadable: dict[str, str] = {}
     for function in parsed.functions:
@@ -49,23 +51,26 @@ def read_ir(text: str) -> Module:
             try:
                 functions[function.name] = _read_function(function, layout)
             except UnsupportedIr as error:
-                unreadable[function.name] = f"{function.name}: {error}"
+                unreadable[function.name] = (
+                    f"{function.name}: {placed(str(error), function.name, whole)}"
+                )
     variables = {
         variable.name: _read_global(variable, layout) for variable in parsed.global_variables
     }
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(without_lines(text).encode()).hexdigest()
     return Module(functions, variables, digest, unreadable)
 
 
-def _promoted(text: str) -> llvm.ModuleRef:
-    """Parsed, locals in registers, trivial blocks merged, every value and block named."""
+def _named(text: str, promote: bool) -> llvm.ModuleRef:
+    """Parsed, every value and block named; promoted: locals in registers, trivial blocks merged."""
     llvm.initialize_native_target()
     module = llvm.parse_assembly(text)
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine()
     builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=0))
     passes = llvm.create_new_module_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
+    if promote:
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
     passes.add_instruction_namer_pass()
     passes.run(module, builder)
     module.verify()

@@ -12,6 +12,8 @@ from typing import ParamSpec, TypeVar
 
 import z3
 
+from proofs.literals import Literal
+
 P, R = ParamSpec("P"), TypeVar("R")
 _STORES: list[dict] = []
 
@@ -39,6 +41,8 @@ def forget() -> None:
 
 
 def _identity(argument: object) -> object:
+    if argument.__class__ is Literal:
+        return ("number", argument.value, argument.width)
     if isinstance(argument, z3.AstRef):
         return ("z3", argument.get_id())
     if isinstance(argument, (int, str)):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from allocator.executor import open_executor
+from allocator.executor import Executor, open_executor
 from allocator.subject import Subject, SubjectError
 from models.judge import judge
 from models.trace import Trace
@@ -34,10 +34,14 @@ def replay(trace: Trace, subject: Subject) -> Replay:
     """Runs `trace` on the subject, its own check called after each operation."""
     try:
         with open_executor(subject) as executor:
-            run = executor.run(trace, check="each")
+            return replayed_on(executor, trace, subject)
     except SubjectError as error:
         return Replay("", f"not replayed: {str(error).splitlines()[0]}")
-    verdict = judge(trace, run, subject.contract)
+
+
+def replayed_on(executor: Executor, trace: Trace, subject: Subject) -> Replay:
+    """The same on an executor that is open already."""
+    verdict = judge(trace, executor.run(trace, check="each"), subject.contract)
     if verdict.violation is None:
         return Replay("ok", "replayed: the compiled library shows nothing wrong")
     return Replay(verdict.rule, f"replayed: {verdict.rule}: {verdict.violation.message}")

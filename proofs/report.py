@@ -35,6 +35,7 @@ def show(console: Console, subject: str, reports: Sequence[Report]) -> None:
     for report in reports:
         _show_details(console, report)
     _show_assumptions(console, reports)
+    _show_second(console, reports)
     _show_uncovered(console, reports)
 
 
@@ -74,6 +75,7 @@ def _claim_json(report: Report) -> dict:
         "assumptions": list(report.assumptions),
         "reasons": report.reasons,
         "canary": report.canary or None,
+        "second_solver": report.second or None,
         "uncovered": list(report.uncovered),
         "trace": to_text(report.trace) if report.trace else None,
         "replay": report.replayed.note if report.replayed else None,
@@ -102,6 +104,14 @@ def _show_assumptions(console: Console, reports: Sequence[Report]) -> None:
         told += [line for line in report.assumptions if line not in told]
     for study, told in studies.items():
         console.print(f"\n{study}.*: {'; '.join(told)}", highlight=False)
+
+
+def _show_second(console: Console, reports: Sequence[Report]) -> None:
+    """What the second solver said, once a study."""
+    studies = {report.claim.name.partition(".")[0]: report.second for report in reports}
+    for study, told in studies.items():
+        if told:
+            console.print(f"\n{study}.*: {told}", highlight=False)
 
 
 def _show_uncovered(console: Console, reports: Sequence[Report]) -> None:

@@ -6,7 +6,7 @@ A command line and nothing else; verify.py has the work.
 from __future__ import annotations
 
 import json
-import signal
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,26 +17,31 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from allocator.catalogue import gallery
 from allocator.subject import Subject
 from models.trace import from_text
+from proofs import count
 from proofs import report as reports
-from proofs.claims import PROVED, REFUTED
+from proofs.campaign import Campaign
+from proofs.claims import PROVED, REFUTED, Claim
 from proofs.engine import LoopLimit
 from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
+from proofs.second import NoSecondSolver, Second
 from proofs.subjects import NoSubject, compiled, subject_of
-from proofs.verify import Report, claims_matching, unfinished, verify
+from proofs.verify import Limits, Report, claims_matching
 
+Wanted = dict[str, list[Claim]]
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
-PATIENCE = 2.0
+A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
 EPILOG = """
 Examples:\n
   python proofs/run.py explicit_list                      everything claimed of one allocator\n
-  python proofs/run.py mine.c                             yours: no annotation needed\n
-  python proofs/run.py mine.c --claim 'first.*'           every size, one request: a minute\n
+  python proofs/run.py mine.c                             yours: no annotation needed, a minute\n
+  python proofs/run.py mine.c --deep                      longer programs, any time it takes\n
   python proofs/run.py --quick                            all bundled ones, shorter programs\n
   python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list\n
   python proofs/run.py --list                             the claims, one a line\n
@@ -53,9 +58,24 @@ def main(
     ] = None,
     prefix: Annotated[str | None, typer.Option(help="how the functions of a .c start")] = None,
     claim: Annotated[str, typer.Option(help="only claims that match this glob")] = "*",
-    quick: Annotated[bool, typer.Option("--quick", help="a smaller bound")] = False,
+    quick: Annotated[
+        bool | None,
+        typer.Option("--quick/--deep", help="a smaller bound; the default for what is not bundled"),
+    ] = None,
+    seconds: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="CPU seconds a study, 0 for any number; default: 22 if not bundled"
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="studies at a time; 0: as many as there are cores")
+    ] = 0,
     optimised: Annotated[
         bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
+    ] = False,
+    unoptimised: Annotated[
+        bool, typer.Option("--unoptimised", help="the code of -O0, its locals in memory")
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
@@ -67,35 +87,79 @@ def main(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="believe no verdict of an earlier run")
     ] = False,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
+    ] = False,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
+    counted: Annotated[
+        bool, typer.Option("--count", help="lines of claim beside lines of C")
+    ] = False,
 ) -> None:
     """Proves or refutes what the allocator promises, by symbolic execution of its LLVM IR.
 
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
-    kind = "optimised" if optimised else "raw"
+    if counted:
+        print(count.told())
+        raise typer.Exit(ALL_PROVED)
+    if optimised and unoptimised:
+        _stop("--optimised or --unoptimised, not both")
+    kind = "optimised" if optimised else "unoptimised" if unoptimised else "raw"
     chosen = _subjects(subjects or gallery(), prefix, kind)
     if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
         _stop(f"{json_file}: no such folder")
     if replay:
         raise typer.Exit(_replay(replay, chosen))
-    wanted = {
-        name: claims_matching(subject, claim, quick, kind) for name, subject in chosen.items()
-    }
-    if not any(wanted.values()):
-        _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
+    strange = not all(subject.bundled for subject in chosen.values())
+    quick = strange if quick is None else quick
+    wanted = _wanted(chosen, claim, quick, kind)
     if list_claims:
-        for name, entries in wanted.items():
-            for entry in entries:
-                print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
+        _list(wanted)
         raise typer.Exit(ALL_PROVED)
-    done: dict[str, list[Report]] = {name: [] for name in chosen}
-    interrupted = _prove_all(done, chosen, claim, quick, kind, fresh)
-    if interrupted:
-        for name, entries in done.items():
-            entries += unfinished(chosen[name], claim, entries, quick, kind)
+    if seconds is None:
+        seconds = A_MINUTE if strange else 0
+    if cross_check:
+        _has_second_solver()
+    limits = Limits(time.time() if fresh else 0.0, seconds, cross_check)
+    workers = jobs or os.cpu_count() or 1
+    campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
+    interrupted = _interrupted(campaign)
+    done = campaign.finished()
     _tell(done, json_file)
     raise typer.Exit(INTERRUPTED if interrupted else _exit_code(done))
+
+
+def _wanted(chosen: dict[str, Subject], claim: str, quick: bool, kind: str) -> Wanted:
+    """The claims that match, of each subject; at least one."""
+    try:
+        wanted = {
+            name: claims_matching(subject, claim, quick, kind) for name, subject in chosen.items()
+        }
+    except NoSubject as error:
+        _stop(str(error))
+    if not any(wanted.values()):
+        _stop(f"no claim matches {claim!r}: python proofs/run.py --list")
+    return wanted
+
+
+def _list(wanted: Wanted) -> None:
+    for name, entries in wanted.items():
+        for entry in entries:
+            print(f"{name:28} {entry.name:24} {entry.rule:14} {entry.says}")
+
+
+def _progress(line: str) -> None:
+    ERR.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
+
+
+def _interrupted(campaign: Campaign) -> bool:
+    """Runs it; True when Ctrl-C cut it short."""
+    try:
+        campaign.run()
+    except KeyboardInterrupt:
+        ERR.print("interrupted: what is done so far follows")
+        return True
+    return False
 
 
 def _replay(file: Path, chosen: dict[str, Subject]) -> int:
@@ -125,29 +189,11 @@ def _subjects(names: list[str], prefix: str | None, kind: str) -> dict[str, Subj
     return chosen
 
 
-def _prove_all(
-    done: dict[str, list[Report]],
-    chosen: dict[str, Subject],
-    claim: str,
-    quick: bool,
-    kind: str,
-    fresh: bool,
-) -> bool:
-    """Fills `done` as reports come in; True when Ctrl-C cut it short."""
-    progress = _Progress()
-    signal.signal(signal.SIGINT, progress.interrupt)
+def _has_second_solver() -> None:
     try:
-        for name, reports_of in done.items():
-            progress.of = name
-            told = {"quick": quick, "kind": kind, "fresh": fresh, "progress": progress}
-            for entry in verify(chosen[name], claim, **told):
-                reports_of.append(entry)
-    except NoSubject as error:
+        Second()
+    except NoSecondSolver as error:
         _stop(str(error))
-    except KeyboardInterrupt:
-        ERR.print("interrupted: what is done so far follows")
-        return True
-    return False
 
 
 def _tell(done: dict[str, list[Report]], json_file: Path | None) -> None:
@@ -177,29 +223,6 @@ def _exit_code(done: dict[str, list[Report]]) -> int:
 def _stop(message: str) -> None:
     ERR.print(f"proofs: {message}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(NOT_KNOWN)
-
-
-class _Progress:
-    """Says on stderr what is going on, at most every PATIENCE seconds."""
-
-    def __init__(self) -> None:
-        self._told = self._started = time.monotonic()
-        self._interrupted = False
-        self.of = ""
-
-    def interrupt(self, *_signal: object) -> None:
-        """Ctrl-C is noted and raised at the next call: an exception now could hit a destructor
-        of z3's, where Python drops it."""
-        self._interrupted = True
-
-    def __call__(self, text: str) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
-        now = time.monotonic()
-        if text and now - self._told >= PATIENCE:
-            self._told = now
-            line = f"[dim]{now - self._started:5.0f} s  {self.of}: {text}[/]"
-            ERR.print(line, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

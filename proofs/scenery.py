@@ -52,6 +52,7 @@ class Scene:
 
     gaps   how many times somebody else took memory below memory that was granted later
     calls  (name, arguments) of the functions that a study replaced, in order
+    shape  the heap that an induction began with; built: the steps made up to lead to it
     """
 
     pages: Pages
@@ -59,6 +60,8 @@ class Scene:
     story: tuple[Step, ...] = ()
     gaps: int = 0
     calls: tuple[tuple[str, tuple[z3.BitVecRef, ...]], ...] = ()
+    shape: object = None
+    built: int = 0
 
     def called(self, name: str) -> list[tuple[z3.BitVecRef, ...]]:
         """Arguments of each call of a replaced function."""

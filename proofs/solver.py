@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import z3
 
 from proofs.integers import NoIntegerForm, Query, Translation
+from proofs.second import Disagreement, Second
 
 BUDGET = 10_000_000
 # Units of work: one for a basic block, more for a question; about half a millisecond each.
@@ -105,12 +106,14 @@ class Solver:
     integers  try the integer form before the bit-vectors
     effort    units of work that may be spent on all of them together
     poll      called before each query; what it raises ends the work
+    second    is asked again whatever has no state, and what a premise rests on
     """
 
     integers: bool = True
     budget: int = BUDGET
     effort: int = PATIENT
     poll: Callable[[], None] = lambda: None
+    second: Second | None = None
     queries: int = 0
     as_bits: int = 0
     seconds: float = 0.0
@@ -123,16 +126,25 @@ class Solver:
         if self.effort < 0:
             raise Unknown("there are more paths than this bound has patience for")
 
-    def model(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
+    def model(self, conditions: Sequence[z3.BoolRef], premise: bool = False) -> Model | None:
         """A state in which all conditions hold, None if there is none; raises Unknown."""
         self.poll()
         self.spend(A_QUESTION)
         self.queries += 1
         started = time.process_time()
         try:
-            return self._decide(conditions)
+            model = self._decide(conditions)
         finally:
             self.seconds += time.process_time() - started
+        if self.second is not None and (model is None or premise):
+            self._ask_again(self.second, conditions, model is not None)
+        return model
+
+    def _ask_again(self, second: Second, conditions: Sequence[z3.BoolRef], holds: bool) -> None:
+        try:
+            second.ask(conditions, holds)
+        except Disagreement as error:
+            raise Unknown(str(error)) from None
 
     def _decide(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
         if self.integers:

@@ -23,13 +23,25 @@ REFUSAL = (
 )
 
 
+class FellShort(Exception):
+    """An exploration that came through smaller bounds only.
+
+    ops   the operations up to which every program was looked at
+    left  what was not finished, and why: one line
+    """
+
+    def __init__(self, engine: Engine, ops: int, left: str) -> None:
+        super().__init__(left)
+        self.engine, self.ops, self.left = engine, ops, left
+
+
 @dataclass(frozen=True)
 class Study:
     """What is explored for some claims.
 
     entered  functions whose every basic block must have been executed, or is reported
     run      explores and settles; returns the engine for its coverage; raises LoopLimit,
-             Unknown, UnsupportedIr
+             Unknown, UnsupportedIr, FellShort
     bound    None for all inputs, else {"ops": k}
     store    bytes that a store must hold for its counterexamples, 0 for the default
     effort   units of work after which it gives up; solver.py says what a unit is

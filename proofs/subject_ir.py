@@ -23,16 +23,18 @@ SANITIZED = (
     "unreachable,return"
 )
 # Raw: what the programmer wrote, with undefined behaviour turned into branches to a trap.
+# Unoptimised: the same before locals are promoted to registers, as -O0 has it.
 # Optimised: what the compiler made of it, as a check of the translation.
 FLAGS = {
     "raw": (
         *("-O1", "-Xclang", "-disable-llvm-passes"),
         *(f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
     ),
+    "unoptimised": ("-O0", f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
     "optimised": ("-O2", "-fno-sanitize=all", "-fno-vectorize", "-fno-slp-vectorize"),
 }
 COMMON = (
-    *("-g0", "-fno-strict-aliasing", "-DNDEBUG"),
+    *("-gline-tables-only", "-fno-strict-aliasing", "-DNDEBUG"),
     "-Werror=implicit-function-declaration",
 )
 # Like build.SUBJECT_FLAGS: an allocator's own malloc is not the library's, and one thread runs.
@@ -46,12 +48,17 @@ class NoSource(Exception):
 
 
 def module_of(
-    subject: Subject, kind: str = "raw", probe: str = "", wrapper: Path | None = None
+    subject: Subject,
+    kind: str = "raw",
+    probe: str = "",
+    wrapper: Path | None = None,
+    as_built: bool = False,
 ) -> Module:
     """The linked module, the C of `probe` in it, and between it and the world the `wrapper`.
 
     A wrapper defines some of the adapter's functions; it finds the adapter's own, in which it is
-    to plant a bug, with "sound_" in the place of "allocheck_".
+    to plant a bug, with "sound_" in the place of "allocheck_".  `as_built`: with the subject's own
+    flags and no more, not with tables made smaller for a proof.
 
     Raises NoSource, SubjectError for C that does not compile, UnsupportedIr.
     """
@@ -63,10 +70,11 @@ def module_of(
     if probe:
         units.append(artifacts.written("probe", ".c", probe))
     renamed = _renamed(wrapper) if wrapper else ()
-    files = [_compiled(unit, subject, kind, renamed) for unit in units]
+    smaller = () if as_built else flags_of(subject)
+    files = [_compiled(unit, subject, (*FLAGS[kind], *smaller), renamed) for unit in units]
     if wrapper:
         files.append(build.compile_ir(build.Unit(wrapper, (*COMMON, *FLAGS[kind]), wrapper.parent)))
-    return _linked(tuple(map(str, files)))
+    return _linked(tuple(map(str, files)), kind != "unoptimised")
 
 
 def _renamed(wrapper: Path) -> tuple[str, ...]:
@@ -75,13 +83,13 @@ def _renamed(wrapper: Path) -> tuple[str, ...]:
     return tuple(f"-Dallocheck_{name}=sound_{name}" for name in sorted(set(names)))
 
 
-def _compiled(source: Path, subject: Subject, kind: str, renamed: Sequence[str]) -> Path:
+def _compiled(source: Path, subject: Subject, chosen: Sequence[str], renamed) -> Path:
     """The IR of one source, from the store if nothing it read has changed."""
     folder = subject.folder or source.parent
     own = [flag for flag in subject.flags if not flag.startswith(build.LINK_PREFIXES)]
     include = [f"-I{path}" for path in subject.include]
     paths = [f"-iquote{folder}", *include, f"-idirafter{build.MEMLIB}"]
-    flags = (*COMMON, *FLAGS[kind], *_AS_EXECUTED, *own, *flags_of(subject), *paths)
+    flags = (*COMMON, *chosen, *_AS_EXECUTED, *own, *paths)
     if source == subject.adapter:
         flags = (*flags, *renamed, "-w")
     return build.compile_ir(build.Unit(source, flags, folder))
@@ -94,11 +102,11 @@ def _headers_read(units: Sequence[Path]) -> set[Path]:
 
 
 @functools.lru_cache(maxsize=64)
-def _linked(files: tuple[str, ...]) -> Module:
+def _linked(files: tuple[str, ...], promote: bool) -> Module:
     try:
         whole, *others = (llvm.parse_assembly(Path(name).read_text()) for name in files)
         for other in others:
             whole.link_in(other)
     except RuntimeError as error:
         raise UnsupportedIr(f"the sources do not link: {str(error).splitlines()[0]}") from None
-    return read_ir(str(whole))
+    return read_ir(str(whole), promote)

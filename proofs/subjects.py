@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from allocator import bugs, catalogue
 from allocator.subject import Subject, SubjectError
-from proofs import alignment_claims, program_claims, size_claims
+from models.trace import Op, from_text
+from proofs import (
+    alignment_claims,
+    inductive_claims,
+    opaque,
+    program_claims,
+    size_claims,
+    walks,
+)
 from proofs.claims import Claim
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr
@@ -42,15 +51,28 @@ def subject_of(spec: str, prefix: str | None = None) -> Subject:
     return subject
 
 
-def compiled(subject: Subject, kind: str = "raw", wrapper: Path | None = None) -> Module:
-    """Its module, in a wrapper with a bug where one is given.
+def compiled(
+    subject: Subject, kind: str = "raw", wrapper: Path | None = None, as_built: bool = False
+) -> Module:
+    """Its module, in a wrapper with a bug where one is given; subject_ir.py has `as_built`.
 
     Raises NoSubject when the C does not compile or cannot be read.
     """
     try:
-        return module_of(subject, kind, program_claims.probe_of(subject), wrapper)
-    except (SubjectError, NoSource, UnsupportedIr) as error:
+        return module_of(subject, kind, _probe(subject), wrapper, as_built)
+    except (SubjectError, NoSource, UnsupportedIr, walks.WalkError) as error:
         raise NoSubject(str(error)) from None
+
+
+def _probe(subject: Subject) -> str:
+    walker = inductive_claims.walker_of(subject)
+    return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
+
+
+def as_proved(subject: Subject) -> Subject:
+    """The subject built with the flags that it is proved with: there traces are replayed."""
+    flags = opaque.flags_of(subject)
+    return catalogue.resolve(subject.name, flags=flags) if flags else subject
 
 
 def studies_of(
@@ -61,15 +83,32 @@ def studies_of(
     The optimiser dissolves the functions that the size studies call; what calls the adapter alone
     can be made of the optimised code too, but for undefined behaviour, which nobody can see there.
     """
-    standing = program_claims.studies(subject, module, quick)
+    standing = (
+        *program_claims.studies(subject, module, quick),
+        *inductive_claims.studies(subject, quick),
+    )
     if kind == "optimised":
         return tuple(study.without("no_undefined") for study in standing)
     arithmetic = (*size_claims.STUDIES, *alignment_claims.STUDIES)
     return (*(arithmetic if program_claims.is_walked(subject) else ()), *standing)
 
 
-def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path | None]]:
-    """Subjects with a bug that the claim must be refuted on, likely ones first, some in a wrapper.
+@dataclass(frozen=True)
+class Planted:
+    """A subject with a bug, in a wrapper or in its C; the bug shows soon after the prefix."""
+
+    subject: Subject
+    wrapper: Path | None = None
+    prefix: tuple[Op, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return f"{self.subject.name} in {self.wrapper.name}" if self.wrapper else self.subject.name
+
+
+def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
+    """What the claim must be refuted on, likely ones first.
 
     canaries/NAME/CLAIM.toml where that is, else the one that canaries/NAME.toml names, else the
     subject itself in the wrapper that breaks the claim of any subject, else the bugs planted under
@@ -80,34 +119,36 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[tuple[Subject, Path |
     chosen = _table(name).get(claim.name)
     wrapper = _wrapper(subject, claim)
     if wrapper and not subject.bundled:
-        yield subject, wrapper
+        yield Planted(subject, wrapper)
     elif own.is_file():
-        yield _planted(name, own), None
+        yield _planted(name, own)
     elif chosen:
-        yield subject_of(chosen), None
+        yield Planted(subject_of(chosen))
     elif wrapper:
-        yield subject, wrapper
+        yield Planted(subject, wrapper)
     else:
         for bug in catalogue.planted_bugs(name):
             if bug.rule == claim.rule:
-                yield subject_of(bug.subject), None
+                yield Planted(subject_of(bug.subject))
 
 
 def _wrapper(subject: Subject, claim: Claim) -> Path | None:
     """C that breaks the claim whatever it stands in front of."""
-    if claim.name.partition(".")[0] not in program_claims.STUDIES:
+    study = claim.name.partition(".")[0]
+    if study not in (*program_claims.STUDIES, inductive_claims.NAME):
         return None
     what = claim.family
     if what == "zero_size":
         what += f"_{subject.contract.malloc_zero}"
-    path = HERE / "canaries" / "any" / f"{what}.c"
-    return path if path.is_file() else None
+    paths = [CANARIES / folder / f"{what}.c" for folder in (study, "any")]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def inputs_of(subject: Subject) -> tuple[Path, ...]:
     """Files and folders that its canaries are made of."""
     name = subject.name.partition("+")[0] if subject.bundled else REFERENCE
-    own = (CANARIES / f"{name}.toml", CANARIES / name, CANARIES / "any", CANARIES / "wrapped.h")
+    own = [CANARIES / each for each in (f"{name}.toml", name, "any", "inductive", "wrapped.h")]
+    own += [subject.walker] if subject.walker else []
     return tuple(path for path in (*own, SOURCES / name, SOURCES / "parts") if path.exists())
 
 
@@ -119,8 +160,9 @@ def _table(name: str) -> dict[str, str]:
 
 
 @cache
-def _planted(name: str, path: Path) -> Subject:
+def _planted(name: str, path: Path) -> Planted:
     """The allocator with a bug of the proofs' own."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
+    prefix = from_text(table.pop("prefix", "")).ops
     bug = bugs.PlantedBug(path.stem, deep=False, variant="", path=path, **table)
-    return catalogue.planted(name, bug)
+    return Planted(catalogue.planted(name, bug), prefix=prefix)

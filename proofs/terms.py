@@ -7,39 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import z3
 
+from proofs.literals import WORD, constant_of, number, width_of
 from proofs.remember import remembered
-
-WORD = 64
-
-
-@lru_cache(maxsize=1 << 16)
-def number(value: int, width: int = WORD) -> z3.BitVecNumRef:
-    """A constant of `width` bits, reduced modulo 2**width."""
-    term = z3.BitVecVal(value, width)
-    term.known = (value % (1 << width), width)
-    return term
-
-
-_OPEN = (None, 0)
-
-
-def constant_of(term: z3.BitVecRef) -> int | None:
-    """The value of a constant, else None; told on the term itself, for z3 is slow to say."""
-    known = term.__dict__.get("known")
-    if known is None:
-        known = (term.as_long(), term.size()) if z3.is_bv_value(term) else _OPEN
-        term.known = known
-    return known[0]
-
-
-def width_of(term: z3.BitVecRef) -> int:
-    """Its bits."""
-    known = term.__dict__.get("known", _OPEN)
-    return known[1] or term.size()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,14 +231,18 @@ def _extracted(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVec
     source = as_sum(term.arg(0))
     low, high = source.bounds()
     unit = 1 << bottom
-    exact = all(coefficient % unit == 0 for coefficient, _ in source.parts)
+    whole = [(coefficient >> bottom, atom) for coefficient, atom in source.parts
+             if coefficient % unit == 0]  # fmt: skip
+    below = tuple(part for part in source.parts if part[0] % unit)
+    least, most = Sum(source.constant % unit, below, source.width).bounds()
+    exact = least >= 0 and most < unit  # what is no multiple of the unit stays below it
     if not source.parts:
         value = source.constant % (1 << source.width) >> bottom
         yield factor * (value % (1 << (top - bottom + 1))), None
     elif exact and low >= 0 and high < 1 << (top + 1):
         yield factor * (source.constant >> bottom), None
-        for coefficient, atom in source.parts:
-            yield factor * (coefficient >> bottom), atom
+        for coefficient, atom in whole:
+            yield factor * coefficient, atom
     else:
         yield factor, z3.Extract(top, bottom, source.term())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import z3
 
@@ -22,11 +22,14 @@ from proofs.engine import Engine, LoopLimit
 from proofs.ir import Module
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
+from proofs.rebuild import reached
 from proofs.remember import forget
 from proofs.replay import Replay, replay
+from proofs.second import Second
 from proofs.solver import Solver, Unknown
-from proofs.study import Study
-from proofs.subjects import NoSubject, compiled, inputs_of, studies_of
+from proofs.study import FellShort, Study
+from proofs.subjects import NoSubject, as_proved, compiled, inputs_of, studies_of
+from proofs.walks import WalkError
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Report:
     uncovered  basic blocks of the functions the study enters that no path executed
     canary     the planted bug that the same claim refuted, "" if none was needed
     cached     whether an earlier run found it out, in `seconds` of its own
+    second     what a second solver said, "" if none was asked
     """
 
     claim: Claim
@@ -50,6 +54,21 @@ class Report:
     trace: Trace | None = None
     replayed: Replay | None = None
     cached: bool = False
+    second: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is believed and spent.
+
+    since        outcomes from before are not believed (Unix time)
+    seconds      of CPU a study, 0 for any number
+    cross_check  ask a second solver too, and believe no earlier verdict; raises NoSecondSolver
+    """
+
+    since: float = 0.0
+    seconds: int = 0
+    cross_check: bool = False
 
 
 def claims_matching(
@@ -62,15 +81,22 @@ def claims_matching(
 
 
 def unfinished(
-    subject: Subject, pattern: str, done: Sequence[Report], quick: bool, kind: str
+    subject: Subject,
+    pattern: str,
+    done: Sequence[Report],
+    quick: bool,
+    kind: str,
+    why: str = "interrupted",
+    only: str = "",
 ) -> list[Report]:
-    """Reports for the claims that an interrupted run did not come to."""
+    """Reports for the claims that a run, which was cut short, did not come to."""
     finished = {report.claim.name for report in done}
     return [
-        Report(claim, UNKNOWN, study.bound_of(claim), study.assumptions, reasons=["interrupted"])
+        Report(claim, UNKNOWN, study.bound_of(claim), study.assumptions, reasons=[why])
         for study in studies_of(subject, compiled(subject, kind), quick, kind)
         for claim in study.claims
         if fnmatch.fnmatch(claim.name, pattern) and claim.name not in finished
+        if only in ("", study.name)
     ]
 
 
@@ -81,6 +107,8 @@ def verify(
     quick: bool = False,
     kind: str = "raw",
     fresh: bool = False,
+    only: str = "",
+    limits: Limits = Limits(),
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Iterator[Report]:
     """A report for each claim that matches, as studies finish; raises NoSubject.
@@ -89,32 +117,45 @@ def verify(
 
     kind: the IR as the programmer wrote it ("raw"), or "optimised" as -O2 made it.
     fresh: find everything out anew, canaries too.
+    only: the study of that name, "" for all.
     """
     module = compiled(subject, kind)
+    if fresh:
+        limits = replace(limits, since=time.time())
     for study in studies_of(subject, module, quick, kind):
         claims = tuple(claim for claim in study.claims if fnmatch.fnmatch(claim.name, pattern))
-        known = None if fresh else _recalled(subject, module, study, claims)
+        if not claims or only not in ("", study.name):
+            continue
+        known = None
+        if not limits.cross_check:
+            known = _recalled(subject, module, study, claims, limits)
         if known:
             yield from known
-        elif claims:
-            progress(f"{study.name}: {study.claims[0].says if len(claims) == 1 else 'exploring'}")
-            forget()
-            reports = []
-            for report in verify_study(subject, module, study, claims, kind, progress, fresh):
-                reports.append(report)
-                yield report
-            _keep(subject, module, study, claims, reports)
+            continue
+        progress(f"{study.name}: {study.claims[0].says if len(claims) == 1 else 'exploring'}")
+        forget()
+        reports = []
+        for report in verify_study(subject, module, study, claims, kind, progress, limits):
+            reports.append(report)
+            yield report
+        if not limits.cross_check:
+            _keep(subject, module, study, claims, reports, limits)
 
 
-def _key(subject: Subject, module: Module, study: Study, claims) -> str:
+def _key(subject: Subject, module: Module, study: Study, claims, limits: Limits) -> str:
     told = (claims, study.assumptions, study.entered, study.bound, study.bounds, study.effort)
     canaries = verdicts.digest_of(inputs_of(subject))
-    return verdicts.key(module.digest, subject.name, subject.contract, *told, canaries)
+    return verdicts.key(
+        module.digest, subject.name, subject.contract, *told, canaries, limits.seconds
+    )
 
 
-def _recalled(subject: Subject, module: Module, study: Study, claims) -> list[Report] | None:
+def _recalled(
+    subject: Subject, module: Module, study: Study, claims, limits: Limits
+) -> list[Report] | None:
     """The reports of an earlier run of the same study for the same claims."""
-    known = verdicts.recalled("verdicts", _key(subject, module, study, claims)) if claims else None
+    digest = _key(subject, module, study, claims, limits)
+    known = verdicts.recalled("verdicts", digest, limits.since)
     if known is None:
         return None
     reports = []
@@ -126,64 +167,113 @@ def _recalled(subject: Subject, module: Module, study: Study, claims) -> list[Re
     return reports
 
 
-def _keep(subject: Subject, module: Module, study: Study, claims, reports: list[Report]) -> None:
+def _keep(
+    subject: Subject, module: Module, study: Study, claims, reports: list[Report], limits: Limits
+) -> None:
     kept = []
     for report in reports:
         entry = {**vars(report), "trace": to_text(report.trace) if report.trace else None}
         entry["replayed"] = asdict(report.replayed) if report.replayed else None
         kept.append({name: entry[name] for name in entry if name not in ("claim", "cached")})
-    verdicts.keep("verdicts", _key(subject, module, study, claims), {"reports": kept})
+    digest = _key(subject, module, study, claims, limits)
+    verdicts.keep("verdicts", digest, {"reports": kept})
 
 
 def verify_study(
-    subject: Subject, module: Module, study: Study, claims, kind: str, progress, fresh=False
+    subject: Subject, module: Module, study: Study, claims, kind: str, progress, limits=Limits()
 ) -> Iterator[Report]:
     """A report for each of the study's `claims`."""
     started = time.monotonic()
-    solver = Solver(effort=study.effort, poll=lambda: progress(""))
+    poll = _poll(progress, limits.seconds)
+    second = Second() if limits.cross_check else None
+    solver = Solver(effort=study.effort, poll=poll, second=second)
     ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
-    trouble, engine = _explored(module, study, ledger)
+    explored = _explored(module, study, ledger)
     seconds = time.monotonic() - started
     for claim in claims:
         report = Report(claim, PROVED, study.bound_of(claim), study.assumptions)
         report.seconds = seconds / len(claims)
+        if explored.short:
+            report.bound = {"ops": explored.short.ops}
+            report.assumptions += (explored.short.left,)
+        report.second = second.told() if second else ""
         refutation = ledger.refuted.get(claim.name)
         if refutation is not None:
             report.verdict = REFUTED
-            report.trace = trace_of(refutation, subject.name, claim.rule, study.store)
             report.reasons = [refutation.what]
-            report.replayed = replay(report.trace, subject)
+            report.trace, report.replayed = _shown(refutation, subject, claim, study)
+            report.reasons += _heap_of(refutation)
         else:
-            report.reasons = _doubts(ledger, claim, trouble, claims)
-            report.uncovered = _uncovered(module, study, engine)
+            report.reasons = _doubts(ledger, claim, explored, claims)
+            report.uncovered = _uncovered(module, study, explored.engine)
             if not report.reasons:
                 progress(f"{claim.name}: looking for the planted bug")
-                _send_canary(report, subject, claim, kind, fresh)
+                _send_canary(report, subject, claim, kind, limits, poll)
         if report.verdict == PROVED and report.reasons:
             report.verdict = UNKNOWN
         yield report
 
 
-def _explored(module: Module, study: Study, ledger: Ledger) -> tuple[str, Engine | None]:
-    """What went wrong, if anything did, and the engine with its coverage."""
+def _poll(progress: Callable[[str], None], seconds: int) -> Callable[[], None]:
+    """What solvers call before each query; raises Unknown when the CPU time is used up."""
+    last = time.process_time() + seconds
+
+    def poll() -> None:
+        progress("")
+        if seconds and time.process_time() > last:
+            raise Unknown(f"{seconds} s of CPU were not enough")
+
+    return poll
+
+
+@dataclass(frozen=True)
+class _Explored:
+    """How an exploration went: `trouble` if it did not come through, `short` if half the way."""
+
+    engine: Engine | None = None
+    trouble: str = ""
+    short: FellShort | None = None
+
+
+def _shown(refutation, subject: Subject, claim: Claim, study: Study) -> tuple[Trace, Replay]:
+    """The counterexample as a trace, and what the compiled library did with it."""
+    trace, built = trace_of(refutation, subject.name, claim.rule, study.store), as_proved(subject)
+    scene = refutation.path.scene
+    if scene.shape is not None:
+        return reached(trace, scene.built, built)
+    return trace, replay(trace, built)
+
+
+def _heap_of(refutation) -> list[str]:
+    """The heap that an induction began with, as a picture."""
+    shape = refutation.path.scene.shape
+    return [f"in the heap {shape.picture()} (bytes of each block; # used, . free)"] if shape else []
+
+
+def _explored(module: Module, study: Study, ledger: Ledger) -> _Explored:
     missing = [name for name in study.entered if name not in module.functions]
     if missing:
-        return f"there is no function {missing[0]}", None
+        return _Explored(trouble=f"there is no function {missing[0]}")
     try:
-        return "", study.run(module, ledger)
-    except (Unknown, LoopLimit, UnsupportedIr) as error:
-        return str(error), None
+        return _Explored(study.run(module, ledger))
+    except FellShort as short:
+        return _Explored(short.engine, short=short)
+    except (Unknown, LoopLimit, UnsupportedIr, WalkError) as error:
+        return _Explored(trouble=str(error))
     except (z3.Z3Exception, RecursionError) as error:
-        return f"the executor failed: {str(error)[:200]}", None
+        return _Explored(trouble=f"the executor failed: {str(error)[:200]}")
 
 
-def _doubts(ledger: Ledger, claim: Claim, trouble: str, claims) -> list[str]:
+def _doubts(ledger: Ledger, claim: Claim, explored: _Explored, claims) -> list[str]:
     """Why the absence of a counterexample is not a proof."""
+    trouble = explored.trouble
     doubts = [trouble] if trouble else []
     if not trouble and not ledger.premises:
         doubts.append("the premise cannot be satisfied")
     if not trouble:
         doubts += [f"never put to the test: {what}" for what in ledger.untested(claim)]
+    if doubts and explored.short:
+        doubts.append(explored.short.left)
     broken = [other.name for other in claims if other.name in ledger.refuted]
     if broken:
         doubts.append(f"the exploration ended where {broken[0]} was refuted")
@@ -202,12 +292,20 @@ def _uncovered(module: Module, study: Study, engine: Engine | None) -> tuple[str
     )
 
 
-def _send_canary(report: Report, subject: Subject, claim: Claim, kind: str, fresh: bool) -> None:
-    canary: Canary = refuted_by(subject, claim, kind, fresh=fresh)
+def _send_canary(report, subject: Subject, claim: Claim, kind: str, limits: Limits, poll) -> None:
+    canary: Canary = refuted_by(subject, claim, kind, since=limits.since, poll=poll)
     if canary.refuted:
         report.canary = canary.bug
     else:
         report.reasons.append(f"not refuted on the planted bug {canary.bug}: {canary.note}")
 
 
-__all__ = ["NoSubject", "Report", "claims_matching", "unfinished", "verify", "verify_study"]
+__all__ = [
+    "Limits",
+    "NoSubject",
+    "Report",
+    "claims_matching",
+    "unfinished",
+    "verify",
+    "verify_study",
+]

@@ -10,21 +10,12 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 
 from allocator.subject import Subject
+from fuzz import limits
 from fuzz.bench import Bench
-from fuzz.limits import (
-    FAR,
-    FUNCTIONS,
-    LARGE,
-    NEAR,
-    Limits,
-    limits_of,
-    probe_edges,
-    program_bytes,
-)
+from fuzz.limits import FAR, FUNCTIONS, LARGE, NEAR, SIZE_MAX, Limits
 from models.contract import PTRDIFF_MAX
 from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 
-SIZE_MAX = 2**64 - 1
 MAX_OPS = 40
 _TRIED = 16  # programs of the byte decoder, which take some microseconds each
 STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks are not to be had
@@ -47,33 +38,31 @@ def _at_least_0(size: int, distance: int) -> int:
 
 # What a size may be whatever was freed, and how Writer draws among these and what was: from
 # strategies made once, because making them costs more than drawing from them.
-_FRESH = (_TINY, _TINY, _STEPS, _PAGES, st.builds(_at_least_0, _EDGES, _NEAR), _LARGE)
+_EDGED = st.builds(_at_least_0, _EDGES, _NEAR)
+_FRESH = (_TINY, _TINY, _STEPS, _PAGES, _EDGED, _LARGE)
 _RECENT = 6
 _CHOICES = st.integers(0, len(_FRESH) + 2)
 _PICKS = st.integers(0, _RECENT - 1)
 _ONE_IN_20 = st.integers(0, 19)
 HUGE = st.builds(
     lambda base, distance: base - distance,
-    st.sampled_from((SIZE_MAX, PTRDIFF_MAX, PTRDIFF_MAX + 64, 2**32, 2**62)),
+    st.sampled_from(limits.HUGE),
     st.integers(0, 64),
 )
-# Products a little above a multiple of 2**64 or of 2**32, and the largest of all.
+# Products a little above a multiple of 2**64 or of 2**32, and the largest of all; either way round.
 OVERFLOWS = [
-    (2**32, 2**32),
-    (2**32 + 1, 2**32),
-    (2**63 + 8, 2),
-    (2, 2**63 + 8),
-    (2**61 + 4, 8),
-    (2**16, 2**16 + 1),
-    (2**16 + 1, 2**16),
-    (SIZE_MAX, SIZE_MAX),
-    (1, SIZE_MAX),
+    pair
+    for count, size in limits.PAIRS
+    if count * size > GRANTABLE
+    for pair in ((count, size), (size, count), (count - 1, size))
+    if pair[0] * pair[1] > GRANTABLE
 ]
 PRODUCTS = st.sampled_from(OVERFLOWS)
 # The sizes that a header or a rounding turns into small ones.
 LIMITS = [base - distance for base in (SIZE_MAX, PTRDIFF_MAX) for distance in (0, 7, 8, 15, 16, 31)]
-COUNTS = st.sampled_from((0, 1, 1, 2, 3, 8))
-ALIGNMENTS = st.sampled_from((8, 16, 32, 64, 64, 128, 256, 4096, 8192, 16384))
+COUNTS = st.sampled_from(sorted(limits.COUNTS))
+ALIGNMENTS = st.sampled_from([2**exponent for exponent in sorted(limits.EXPONENTS) if exponent > 2])
+FAR_ALIGNMENTS = st.sampled_from([2**exponent for exponent in limits.FAR_EXPONENTS])
 # Where they may be given: a small power of two is one, what is none or too large is refused.
 ODD_ALIGNMENTS = st.sampled_from((1, 2, 4, 0, 3, 24, 48, 2**61, 2**62, 2**63))
 DENIALS = st.sampled_from((1, 1, 2, 3, DENY_ALL, 0))
@@ -101,14 +90,19 @@ def sizes(recent: list[int]) -> st.SearchStrategy[int]:
 
 
 @st.composite
-def traces(draw: Callable, subject: Subject, max_ops: int = MAX_OPS) -> Trace:
+def traces(
+    draw: Callable, subject: Subject, max_ops: int = MAX_OPS, edges: tuple[int, ...] = ()
+) -> Trace:
     """Whole traces of 1 to `max_ops` operations that `subject` can be given.
 
-    A trace takes part of the menu only: what is left out makes room for the rest.
+    `edges` are those of its size classes, as fuzz.limits.probe_edges() learns them.  A trace takes
+    part of the menu only: what is left out makes room for the rest.
     """
     whole = menu(subject)
     some = draw(st.lists(st.sampled_from(whole), min_size=1, max_size=5, unique=True))
-    writer = Writer(draw, subject, [kind for kind in some for _ in range(_SHARES.get(kind, 2))])
+    writer = Writer(
+        draw, subject, [kind for kind in some for _ in range(_SHARES.get(kind, 2))], edges
+    )
     for _ in range(draw(st.integers(1, max_ops))):
         writer.write()
     return Trace(tuple(writer.ops), subject.name, draw(st.sampled_from(STORES)))
@@ -119,29 +113,34 @@ def whole(bench: Bench) -> st.SearchStrategy[Trace]:
 
     The decoder's take a tenth of the time to be made, so there are more of them.
     """
-    return st.one_of(traces(bench.subject), *[programs(bench)] * 3)
+    edges = limits.probe_edges(bench.execute, bench.subject)
+    return st.one_of(traces(bench.subject, edges=edges), *[programs(bench, edges)] * 3)
 
 
-def programs(bench: Bench) -> st.SearchStrategy[Trace]:
+def programs(bench: Bench, edges: tuple[int, ...] = ()) -> st.SearchStrategy[Trace]:
     """What the fuzzer's generators make of a seed: dense programs, any, and rare ways.
 
     Each is the first suspicious one of a few, or the last: the tripwire chooses, and judges none.
     """
-    limits = limits_of(bench.subject, probe_edges(bench.execute, bench.subject))
+    every = limits.limits_of(bench.subject, edges)
 
     def decoded(seed: int, kind: Limits, length: int) -> Trace:
-        bench.executor.search(seed, _TRIED, program_bytes(length), kind.pack())
+        size = limits.program_bytes(length)
+        bench.executor.search(seed, _TRIED, size, kind.pack())
         return bench.executor.last_trace()
 
-    kinds = st.sampled_from((limits.dense(), limits, limits.rare()))
+    kinds = st.sampled_from((every.dense(), every, every.rare()))
     return st.builds(decoded, st.integers(0, 2**62), kinds, st.sampled_from((8, 24, 64, 256)))
 
 
 class Writer:
     """A trace being drawn; it knows which names may be live, and guesses no addresses."""
 
-    def __init__(self, draw: Callable, subject: Subject, kinds: list[Kind]) -> None:
+    def __init__(
+        self, draw: Callable, subject: Subject, kinds: list[Kind], edges: tuple[int, ...] = ()
+    ) -> None:
         self.draw = draw
+        self.edges = st.builds(_at_least_0, st.sampled_from(edges), _NEAR) if edges else _EDGED
         self.contract = subject.contract
         always = [Kind.MALLOC] * 4 + [Kind.FREE] * 3 * ("free" in subject.has)
         self.kinds = st.sampled_from([*always, *kinds])
@@ -170,7 +169,8 @@ class Writer:
         recent = list(self.freed.values())[-_RECENT:]
         choice = self.draw(_CHOICES)
         if not recent or choice < len(_FRESH):
-            return self.draw(_FRESH[choice % len(_FRESH)])
+            fresh = _FRESH[choice % len(_FRESH)]
+            return self.draw(self.edges if fresh is _EDGED else fresh)
         one = recent[self.draw(_PICKS) % len(recent)]
         if choice < len(_FRESH) + 2:
             return _at_least_0(one, self.draw(_NEAR))
@@ -197,6 +197,8 @@ class Writer:
         alignment = self.draw(ALIGNMENTS)
         if self.contract.invalid_alignment and self.draw(st.integers(0, 9)) == 9:
             alignment = self.draw(ODD_ALIGNMENTS)
+        elif self.draw(st.integers(0, 9)) == 9:
+            alignment = self.draw(FAR_ALIGNMENTS)
         size = alignment if self.draw(st.integers(0, 4)) == 4 else self.size()
         return Op(kind, self.name(alignment + size), alignment, size)
 

@@ -5,9 +5,6 @@ It runs no allocator: a small C program decodes, Python reads the records.
 
 from __future__ import annotations
 
-import random
-import struct
-import subprocess
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -35,80 +32,17 @@ from fuzz.limits import (
 from fuzz.limits import (
     PROFILE_BYTES as PROFILE,
 )
-from fuzz.native import decode_program, request
 from models.contract import Contract
 from models.observation import Observation, Run
-from models.trace import (
-    ALIGNING,
-    ALLOCATING,
-    NIL,
-    OP_BYTES,
-    Kind,
-    Trace,
-    from_text,
-    pack_ops,
-    to_text,
-    unpack_ops,
-)
-
-EVERYTHING = Limits(frozenset(Kind), Switch(15), 0, (48, 96, 512))
-
-
-class Decoder:
-    """The decoder in a process of its own, with undefined behaviour turned into a trap."""
-
-    def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
-        )
-
-    def __call__(
-        self, data: bytes, limits: Limits = EVERYTHING, capacity: int = 1 << 16
-    ) -> tuple[Trace, int]:
-        pipe, answer = self._process.stdin, self._process.stdout
-        assert pipe
-        assert answer
-        pipe.write(request(data, limits.pack(), capacity))
-        pipe.flush()
-        head = answer.read(16)
-        assert len(head) == 16, f"the decoder died of {data.hex()}"
-        count, store = struct.unpack("<QQ", head)
-        return Trace(unpack_ops(answer.read(count * OP_BYTES))), store
-
-    def close(self) -> int:
-        assert self._process.stdin
-        self._process.stdin.close()
-        return self._process.wait()
+from models.trace import ALIGNING, ALLOCATING, Kind, Trace
+from tests.decoding import EVERYTHING, TRAPS, Decoder, check_valid, programs
 
 
 @pytest.fixture(scope="module")
 def decode():
-    decoder = Decoder(decode_program(["-fsanitize=undefined", "-fsanitize-trap=undefined"]))
+    decoder = Decoder(native.decode_program(TRAPS))
     yield decoder
     assert decoder.close() == 0
-
-
-def programs(count: int, length: int = 400, seed: int = 1):
-    source = random.Random(seed)
-    return [source.randbytes(length) for _ in range(count)]
-
-
-def check_valid(trace: Trace, limits: Limits) -> None:
-    """What the trace language demands, and what the limits allow."""
-    assert unpack_ops(pack_ops(trace.ops)) == trace.ops
-    assert from_text(to_text(trace)).ops == trace.ops
-    names = [op.name for op in trace if op.kind in ALLOCATING]
-    assert names == list(range(len(names)))
-    assert {op.kind for op in trace} <= limits.kinds
-    for op in trace:
-        if op.kind is Kind.FREE and op.first == NIL:
-            assert Switch.FREE_NULL in limits.switches
-        if op.kind is Kind.REALLOC:
-            assert Switch.REALLOC_NULL in limits.switches or op.first != NIL
-            assert Switch.REALLOC_ZERO in limits.switches or op.second
-        if op.kind in ALIGNING and Switch.INVALID_ALIGNMENT not in limits.switches:
-            assert op.alignment >= 8
-            assert op.alignment & (op.alignment - 1) == 0
 
 
 kind_sets = st.sets(st.sampled_from(Kind)).map(lambda kinds: frozenset(kinds | {Kind.MALLOC}))

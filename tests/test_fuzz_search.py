@@ -113,7 +113,7 @@ def test_a_survey_counts_edges_and_states(tmp_path):
     assert isinstance(covered, Survey)
     assert covered.edges is not None
     assert covered.edges > 60
-    assert covered.states > 60
+    assert covered.states > 30
 
 
 @needs_atheris
@@ -199,7 +199,7 @@ def test_a_prebuilt_library_is_searched_on_states_alone(tmp_path):
 
 
 def test_dense_programs_find_a_planted_bug(tmp_path):
-    result = campaign(tmp_path, BUG).run()
+    result = campaign(tmp_path, BUG, rules=frozenset({"overlap"})).run()
     assert result.verdict == VIOLATION
     assert "overlap" in [report.finding.rule for report in result.reports]
 

@@ -117,7 +117,11 @@
 
 #include "mem.h"
 
-enum { THRESHOLD = 32768 };
+/* From which block size on a block is a region; the proofs take less. */
+#ifndef BEST_FIT_THRESHOLD
+#define BEST_FIT_THRESHOLD 32768
+#endif
+enum { THRESHOLD = BEST_FIT_THRESHOLD };
 
 struct mem_node;
 struct mem_row;

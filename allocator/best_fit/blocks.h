@@ -13,7 +13,7 @@
 #include "best_fit.h"
 #include "size_tree.h"
 
-enum { HEADER = 16, MIN_BLOCK = 48, ROW_START = 16, REGION_START = 32, PAGE = 4096 };
+enum { HEADER = 16, MIN_BLOCK = 48, ROW_START = 16, REGION_START = 32, PAGE = MEM_PAGE };
 #define USED ((size_t)1)
 #define BELOW_FREE ((size_t)2)
 #define REGION ((size_t)4)

@@ -6,7 +6,7 @@
 #include "parts/alloc_clear.h"
 #include "parts/requests.h"
 
-enum { LEAST = 5, UNIT = 1 << LEAST, PAGE_ORDER = 12, PAGE = 1 << PAGE_ORDER, FIRST = 14 };
+enum { LEAST = 5, UNIT = 1 << LEAST, PAGE = MEM_PAGE, FIRST = BUDDY_FIRST };
 enum { USED = 0x80, NO_BLOCK = 0 };
 
 struct buddy_region {

@@ -73,6 +73,10 @@
 #include "mem.h"
 #include "parts/links.h"
 
+/* The order of the smallest region; the proofs take less, with smaller pages. */
+#ifndef BUDDY_FIRST
+#define BUDDY_FIRST 14
+#endif
 enum { BUDDY_ORDERS = 64 };
 
 struct buddy_region;

@@ -4,7 +4,7 @@
 #include "parts/alloc_clear.h"
 #include "parts/requests.h"
 
-enum { HEADER = 16, SMALLEST = 32, ARENA = 16384, PAGE = 4096 };
+enum { HEADER = 16, SMALLEST = 32, PAGE = MEM_PAGE, ARENA = 4 * PAGE };
 #define USED ((size_t)1)
 
 struct bump_block {

@@ -58,8 +58,7 @@ static void step(void *argument)
     seen->granted = ex->store.granted;
     tripwire_held(ex, op, seen);
     if (ex->states.counters)
-        states_bump(&ex->states, op, seen, op->name == NO_NAME ? 0 : operation_requested(op),
-                    ex->table.live);
+        states_bump(&ex->states, op, seen);
     if (run->switches & RUN_CHECK_EACH)
         check_invariant(ex);
     run->done++;

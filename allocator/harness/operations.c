@@ -121,8 +121,6 @@ static void admit(struct executor *ex, const struct op *op, struct observation *
         ex->largest = size;
     if (ex->table.live == 1 && size != OVERFLOWED && size > ex->largest_on_empty)
         ex->largest_on_empty = size;
-    if (ex->states.counters)
-        states_granted(&ex->states, size);
 }
 
 /* ---- calling the subject ---- */
@@ -150,7 +148,8 @@ static void skip(struct observation *seen)
     seen->flags |= SEEN_SKIPPED;
 }
 
-uint64_t operation_requested(const struct op *op)
+/* Bytes that an allocating operation asks for; UINT64_MAX when a calloc product overflows. */
+static uint64_t requested_bytes(const struct op *op)
 {
     uint64_t size;
     if (op->kind == OP_MALLOC)
@@ -195,7 +194,7 @@ static void run_allocation(struct executor *ex, const struct op *op, struct obse
 {
     void *address = NULL;
     int result = 0;
-    uint64_t size = operation_requested(op);
+    uint64_t size = requested_bytes(op);
     if (!call_allocation(ex, op, &address, &result)) {
         skip(seen);
         return;

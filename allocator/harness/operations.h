@@ -53,7 +53,4 @@ struct damage *operation_note_damage(struct executor *ex, enum damage_kind kind,
 /* Whether ending in abort is what the contract promises of this operation. */
 int operation_may_abort(const struct executor *ex, const struct op *op);
 
-/* Bytes that an allocating operation asks for; UINT64_MAX when a calloc product overflows. */
-uint64_t operation_requested(const struct op *op);
-
 #endif

@@ -7,7 +7,7 @@
 
 #include "parts/alloc_clear.h"
 
-enum { PAGE = 4096, REGION = 16384 };
+enum { PAGE = MEM_PAGE, REGION = 4 * PAGE };
 
 struct mem_node {
     size_t tag;

@@ -1,0 +1,64 @@
+"""The layout invariant of sbrk_list.h, word by word.
+
+STRUCT, FIELDS  of the heap structure, what the walk reads
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+walk(heap)      every word that a valid heap must get right, and what it may hold
+fits(...)       when a request is served without new pages
+"""
+
+HEADER = '#include "sbrk_list.h"'
+FIELDS = ("first", "row", "top", "limit")
+HEAD, GRAIN, SMALLEST, USED = 16, 16, 32, 1
+ROOMS = (((), ()), ((0,), ()), ((160,), ()), ((55,), ()), ((48, 32), ()), ((48, 0), ()))
+QUICK = (((), ()), ((0,), ()), ((64,), ()), ((32, 32), ()))
+
+
+def walk(heap):
+    """The list of all blocks, row by row: it leads from each to the next one up."""
+    if not heap.rows:
+        for name in FIELDS:
+            heap.field(name, [0], "tiling")
+        return
+    starts = [(start + GRAIN - 1) & -GRAIN for start, _ in heap.rows]
+    ends = [start + size for start, size in heap.rows]
+    heap.field("row", [heap.rows[-1][0]], "tiling")
+    heap.field("limit", ends[-1:], "tiling")
+    room = starts[-1] < ends[-1]
+    top = heap.field(
+        "top", heap.between(starts[-1], ends[-1], GRAIN) if room else starts[-1:], "tiling"
+    )
+    link = heap.address("first")
+    for index, at in enumerate(starts[:-1]):
+        link = walk_lower(heap, link, at, ends[index], [*starts[index + 1 :], 0])
+    at = starts[-1]
+    while at != top:
+        heap.word(link, [at], "tiling")
+        at, link = walk_block(heap, at, top)
+    heap.word(link, [0], "tiling")
+
+
+def walk_lower(heap, link, at, end, elsewhere):
+    """The blocks of a row that is not the last: they may end before it does."""
+    while at + SMALLEST <= end and heap.word(link, [at, *elsewhere], "tiling") == at:
+        at, link = walk_block(heap, at, end)
+    return link
+
+
+def walk_block(heap, at, end):
+    """One block; returns where it ends, and where its link lies."""
+    tag = heap.word(at, heap.between(SMALLEST, end - at, GRAIN, also=(0, USED)), "tiling")
+    size = tag & ~USED
+    heap.block(at + HEAD, size - HEAD, (tag & USED) == USED)
+    return at + size, at + 8
+
+
+def fits(heap, size, alignment):
+    """Free blocks that follow each other hold the request: sbrk_list.h, FIT RELATION."""
+    extra = 0 if alignment <= GRAIN else alignment + GRAIN
+    run = end = 0
+    for block in heap.blocks:
+        have = block.usable + HEAD
+        run = 0 if block.used else have + (run if block.payload - HEAD == end else 0)
+        end = block.payload + block.usable
+        if SMALLEST + extra <= run:
+            yield size + HEAD + extra <= run

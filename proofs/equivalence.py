@@ -1,0 +1,244 @@
+"""Whether two versions of an allocator do the same, operation by operation, on every valid heap.
+
+Same means: the same result, errno and pages, the same live bytes, and the same words wherever the
+walker looks; bytes that are nobody's may differ before and after.  So programs of any length
+cannot tell the two apart, as far as the rooms of the walker reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import z3
+
+from allocator.subject import Subject
+from proofs import inductive_claims, opaque
+from proofs.claims import Ledger
+from proofs.engine import Engine, LoopLimit
+from proofs.gaze import looked
+from proofs.host import ERRNO, ERRNO_BYTES, Host, errno_of
+from proofs.induction import Induction
+from proofs.logic import every, less, negate, plain
+from proofs.memory import Word
+from proofs.menu import Menu
+from proofs.path import Path, Reasoning
+from proofs.programs import Exploration
+from proofs.read_ir import UnsupportedIr
+from proofs.remember import forget
+from proofs.scenery import Step, lasting_writes, told
+from proofs.sight import term_of
+from proofs.solver import PATIENT, Solver, Unknown
+from proofs.subjects import compiled
+from proofs.terms import WORD, number, simplify, value_range
+from proofs.walks import Shape, Walker, WalkError
+
+EQUAL, DIFFERENT, UNDECIDED = "equivalent", "different", "undecided"
+ALIGNMENTS = (8, 32, 64)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of the question.
+
+    why    DIFFERENT: the operation and the heap in which they differ; UNDECIDED: what is missing;
+           EQUAL: what was looked at
+    heaps  how many valid heaps were looked at
+    """
+
+    word: str
+    why: str
+    heaps: int
+
+
+class _Differ(Exception):
+    """They differ: how, in one line."""
+
+
+def compare(
+    one: Subject,
+    other: Subject,
+    *,
+    quick: bool = False,
+    kind: str = "raw",
+    effort: int = PATIENT,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Comparison:
+    """Compares two subjects that have the walker of `one` in common; raises NoSubject."""
+    walker = inductive_claims.walker_of(one)
+    if walker is None:
+        return Comparison(UNDECIDED, f"{one.name} has no heap walker", 0)
+    rooms = inductive_claims.rooms_of(walker, quick)
+    forget()
+    pair = _Pair(one, other, walker, rooms, kind, Solver(effort=effort), progress)
+    try:
+        pair.run()
+    except _Differ as difference:
+        return Comparison(DIFFERENT, str(difference), pair.heaps)
+    except (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception) as error:
+        return Comparison(UNDECIDED, str(error).splitlines()[0], pair.heaps)
+    looked_at = ", or ".join(room.told() for room in rooms)
+    return Comparison(EQUAL, f"on every valid heap in {looked_at}", pair.heaps)
+
+
+class _Pair:
+    """Both versions, on one solver."""
+
+    def __init__(self, one, other, walker: Walker, rooms, kind: str, solver, progress) -> None:
+        self.heaps, self.progress, self.rooms = 0, progress, rooms
+        self.reasoning = Reasoning(solver)
+        self.ledger = Ledger(self.reasoning, (), frozenset())
+        self.walker = walker
+        self.first = self._induction(one, kind)
+        self.second = self._induction(other, kind)
+        ours, theirs = (set(each.engine.module.globals) for each in (self.first, self.second))
+        if ours != theirs or any(
+            self.first.engine.address_of(name) != self.second.engine.address_of(name)
+            for name in ours
+        ):
+            raise WalkError("the two do not have the same functions and variables")
+
+    def _induction(self, subject: Subject, kind: str) -> Induction:
+        host = Host(inductive_claims.limit_of(self.rooms))
+        hooks = {**host.hooks(), **opaque.hooks_of(subject)}
+        engine = Engine(compiled(subject, kind), self.reasoning, host.guard, hooks)
+        menu = Menu((), 1)
+        exploration = Exploration(engine, self.ledger, menu, host, subject.contract, subject.has)
+        return Induction(exploration, self.walker, self.rooms)
+
+    def run(self) -> None:
+        """Every operation from every heap; raises _Differ for the first difference."""
+        begun = [each.begin() for each in (self.first, self.second)]
+        for room in self.rooms:
+            for shape in self.first.shapes(room):
+                self.heaps += 1
+                self.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
+                for call in self._calls(shape, begun[0]):
+                    self._compare(shape, begun, *call)
+
+    def _calls(self, shape: Shape, begun: Path) -> Iterator[tuple]:
+        """(function, arguments, conditions, the number of the block it takes, bytes that stay).
+
+        The last are upper ends, all of which an index must be below; None where there are none.
+        """
+        has = self.first.exploration.has
+        bits = self.first.host.limit.bit_length()
+        low = simplify(z3.ZeroExt(WORD - bits, z3.BitVec("size", bits)))
+        wide = z3.BitVec("size.wide", WORD)
+        live = self.first.state(shape, begun, _OURS).scene.live
+        for size, premise in ((low, ()), (wide, (z3.UGE(wide, 1 << bits),))):
+            yield "malloc", (size,), premise, None, None
+            if "calloc" in has:
+                yield "calloc", (size, number(1)), premise, None, (size,)
+            if "aligned_alloc" in has:
+                for alignment in ALIGNMENTS:
+                    yield "aligned_alloc", (number(alignment), size), premise, None, None
+            if "realloc" in has:
+                for block in live:
+                    kept = (size, block.size)
+                    yield "realloc", (block.payload, size), premise, block.number, kept
+        for block in live:
+            yield "free", (block.payload,), (), block.number, None
+            if "usable_size" in has:
+                yield "usable_size", (block.payload,), (), None, None
+
+    def _compare(self, shape: Shape, begun: list[Path], verb, arguments, premise, taken, kept):
+        start = self._state(self.first, shape, begun[0], _OURS, verb, premise)
+        for path, result in self._outcomes(self.first, start, verb, arguments):
+            mirror = self._state(self.second, shape, begun[1], _THEIRS, verb, path.conditions)
+            for twin, answer in self._outcomes(self.second, mirror, verb, arguments):
+                asked, answered = (each.scene.pages.requests.answers for each in (path, twin))
+                common = min(len(asked), len(answered))
+                if asked[:common] != answered[:common]:
+                    continue  # two different behaviours of the system
+                where = f"{verb} in the heap {shape.picture()}"
+                self._demand(twin, [asked == answered], f"{where}: other pages are asked for")
+                if result is not None:
+                    self._demand(twin, [result == answer], f"{where}: another result")
+                self._same_world(path, twin, where)
+                self._same_heap(path, twin, where, taken)
+                if kept is not None:
+                    self._same_bytes(path, twin.fork(), result, kept, where, result)
+
+    def _state(self, side: Induction, shape, begun, dead: int, verb: str, conditions) -> Path:
+        state = side.state(shape, begun, dead)
+        state.conditions += tuple(conditions)
+        state.memory = state.memory.after(Word(number(ERRNO), z3.BitVec("errno", 8 * ERRNO_BYTES)))
+        return told(state, Step(verb))
+
+    def _outcomes(self, side: Induction, start: Path, verb: str, arguments):
+        """The ways the call returns; of the second, one that does not return differs."""
+        outcomes = side.engine.call(start, f"allocheck_{verb}", list(arguments))
+        ended, side.engine.ended[:] = list(side.engine.ended), []
+        if side is self.second:
+            for path in ended:
+                if self.reasoning.model(path) is not None:
+                    raise _Differ(f"{verb}: {path.owed[-1].what}")
+            for path, _ in outcomes:
+                self._demand(path, [one.condition for one in path.owed], f"{verb}: undefined")
+        return outcomes
+
+    def _demand(self, path: Path, truths, what: str) -> None:
+        whole = every(*truths)
+        if plain(whole) is not True and self.reasoning.possible(path, negate(whole)):
+            raise _Differ(what)
+
+    def _same_world(self, path: Path, twin: Path, where: str) -> None:
+        ours, theirs = path.scene.pages, twin.scene.pages
+        same = [ours.top == theirs.top, ours.map_top == theirs.map_top]
+        same.append(len(ours.maps) == len(theirs.maps))
+        for one, other in zip(ours.maps, theirs.maps, strict=False):
+            same += [one[0] == other[0], one[1] == other[1]]
+        same.append(errno_of(self.first.engine, path) == errno_of(self.second.engine, twin))
+        self._demand(twin, same, f"{where}: other pages, or another errno")
+
+    def _same_heap(self, path: Path, twin: Path, where: str, taken) -> None:
+        """The words that the walk looks at, and the bytes of the blocks that live on."""
+        first = self.first
+        seen = looked(
+            self.walker, first.places, first.setting, first.engine, self.ledger.settle, path.fork()
+        )
+        for walked, gaze in seen:
+            side = twin.fork()
+            side.conditions = (*side.conditions, *walked.conditions[len(path.conditions) :])
+            side.model = None
+            if self.reasoning.model(side) is None:
+                continue
+            words = [
+                (first.engine.load(walked, term_of(at), size), self._twin(side, term_of(at), size))
+                for at, size in gaze.named
+            ]
+            self._demand(side, [one == other for one, other in words], f"{where}: another heap")
+            for block in walked.scene.live:
+                if block.number != taken:
+                    self._same_bytes(walked, side, block.payload, (block.size,), where)
+
+    def _twin(self, path: Path, address, size: int):
+        return self.second.engine.load(path, address, size)
+
+    def _same_bytes(self, path: Path, twin: Path, payload, ends, where: str, given=None):
+        """Any one byte of a block is the same."""
+        if given is None and not _touched((path, twin), payload, ends[0]):
+            return
+        width = self.first.host.limit.bit_length()
+        index = z3.ZeroExt(WORD - width, self.reasoning.fresh("index", width))
+        granted = () if given is None else (given != 0,)
+        probe = twin.fork()
+        if not self.reasoning.assume(probe, every(*(less(index, end) for end in ends), *granted)):
+            return
+        at = simplify(payload + index)
+        mine = self.first.engine.load(path, at, 1)
+        self._demand(probe, [mine == self._twin(probe, at, 1)], f"{where}: other bytes")
+
+
+_OURS, _THEIRS = 1000, 2000  # what is nobody's holds unknown bytes, other ones in either
+
+
+def _touched(paths, payload, size) -> bool:
+    low, high = value_range(payload)[0], value_range(payload)[1] + value_range(size)[1]
+    for path in paths:
+        for write in lasting_writes(path):
+            start, end = value_range(write.address)
+            if start < high and end + value_range(write.length)[1] > low:
+                return True
+    return False

@@ -1,0 +1,124 @@
+"""`inductive.*`: what is claimed of every valid heap, where a walker says which heaps are valid.
+
+The claims are those of program_claims.py, the walker's own rules, and the fit relation; how they
+are explored is the business of induction.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from allocator.subject import Subject
+from models.rules import RULES, WHITE_BOX
+from proofs import opaque, program_claims, walks
+from proofs import programs as says
+from proofs.claims import Claim, Ledger
+from proofs.engine import Engine
+from proofs.host import PAGE, Host
+from proofs.induction import NO_HOLDER, NOBODYS, Induction, Room
+from proofs.ir import Module
+from proofs.programs import Exploration, Menu
+from proofs.solver import BRISK, PATIENT
+from proofs.study import Study
+from proofs.walks import Walker
+
+NAME = "inductive"
+GROWTH = 2 * PAGE  # what the host grants beyond the heap that an operation begins with
+VERBS = ("free", "malloc", "realloc", "calloc", "aligned_alloc")
+ALIGNMENTS = (32, 64)
+ROOMS = (((), ()), ((128,), ()), ((160,), ()))
+QUICK = (((), ()), ((96,), ()))
+_LEFT_OUT = frozenset({"product"})  # of calloc's arithmetic the first request says it all
+_OWN = {
+    "usable": ("usable", "a used block as large as it holds each live block, and says so",
+               (says.TOO_SMALL, NO_HOLDER)),
+    "reclaim": ("reclaim", "there is no used block that nobody holds", (NOBODYS,)),
+    "fit": ("model", "NULL only if no request fits by the declared fit relation", (says.FITTED,)),
+}  # fmt: skip
+
+
+def walker_of(subject: Subject) -> Walker | None:
+    """The subject's walker, loaded; None where it has none; raises WalkError."""
+    return walks.load(subject.walker, subject.sources) if subject.walker else None
+
+
+def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
+    """The study of a subject with a walker; none of others."""
+    walker = walker_of(subject)
+    if walker is None:
+        return ()
+    return (study(subject, walker, rooms_of(walker, quick)),)
+
+
+def rooms_of(walker: Walker, quick: bool = False) -> tuple[Room, ...]:
+    """The memories whose every valid heap is looked at."""
+    rooms = walker.told("QUICK", QUICK) if quick else walker.told("ROOMS", ROOMS)
+    return tuple(Room(*room) for room in rooms)
+
+
+def limit_of(rooms: tuple[Room, ...]) -> int:
+    """The bytes that a host grants: these rooms, and a little more."""
+    return max(sum(room.rows) + sum(room.maps) for room in rooms) + GROWTH
+
+
+def hunts(subject: Subject) -> tuple[Study, ...]:
+    """Studies in which a planted bug may show, the cheap one first."""
+    wide = [replace(study, effort=BRISK) for study in studies(subject)]
+    return (*studies(subject, quick=True), *wide)
+
+
+def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
+    """All operations from all valid heaps of these rooms."""
+    verbs = tuple(verb for verb in VERBS if verb in subject.has)
+    menu = Menu(verbs, 1, ALIGNMENTS, most=walker.told("MOST", 0))
+    limit = max(room.bytes for room in rooms) + GROWTH
+    assumptions = (
+        f"every heap that {walker.path.name} allows, in "
+        + ", or ".join(room.told() for room in rooms)
+        + "; all other bytes unknown",
+        f"at most {GROWTH} bytes more are granted; frees and resizes are valid",
+        *opaque.told_of(subject),
+        menu.told(),
+    )
+
+    def run(module: Module, ledger: Ledger) -> Engine:
+        host = Host(limit, page=walker.told("PAGE", PAGE))
+        hooks = {**host.hooks(), **opaque.hooks_of(subject)}
+        engine = Engine(module, ledger.reasoning, host.guard, hooks)
+        engine.concrete = opaque.concrete_of(subject)
+        exploration = Exploration(engine, ledger, menu, host, subject.contract, subject.has)
+        Induction(exploration, walker, rooms).run()
+        return engine
+
+    return Study(
+        NAME, tuple(_claims(subject, walker)), assumptions, (), run,
+        {"operation from each heap": 1}, store=0, effort=PATIENT * 8,
+    )  # fmt: skip
+
+
+def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
+    for claim in program_claims.claims_of(NAME, subject, frozenset(VERBS), 2):
+        if claim.family not in _LEFT_OUT and claim.family not in _OWN:
+            yield claim
+    for family, (rule, told, conclusions) in _OWN.items():
+        if family == "fit" and walker.fits is None:
+            continue
+        if family == "usable" and "usable_size" not in subject.has:
+            conclusions = (NO_HOLDER,)
+        yield Claim(f"{NAME}.{family}", rule, told, conclusions)
+    for rule in _named(walker, subject):
+        yield Claim(
+            f"{NAME}.{rule}",
+            rule,
+            f"no heap comes about of which it is said: {RULES[rule].violation}",
+            (),
+        )
+
+
+def _named(walker: Walker, subject: Subject) -> list[str]:
+    """The white-box rules that the walker's text names, but for those it says are not of all."""
+    text = walker.path.read_text(encoding="utf-8")
+    white = [name for name, rule in RULES.items() if rule.layer == WHITE_BOX]
+    left_out = walker.told("NOT_OF", {}).get(subject.name, ())
+    return [name for name in white if f'"{name}"' in text and name not in left_out]

@@ -1,0 +1,44 @@
+"""Where in the source an instruction stands, read from the line tables of a module's text.
+
+For messages alone: two modules that differ in lines only are the same module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+
+
+def placed(why: str, function: str, text: str) -> str:
+    """A reason that ends in an instruction of the function, with the line that it stands on."""
+    told = re.split(r",? ![a-z]+ !\d+", why)[0]
+    start = re.search(rf'^define .*@"?{re.escape(function)}"?\(', text, re.MULTILINE)
+    shown = re.split(r" #\d+$", told.partition(": ")[2])[0]
+    if not (start and shown):
+        return told
+    body = text[start.start() :].partition("\n}\n")[0]
+    found = re.search(rf"^ +{re.escape(shown)}.*!dbg !(\d+)", body, re.MULTILINE)
+    if not found:
+        return told
+    entries = dict(re.findall(r"^!(\d+) = (?:distinct )?(!DI\w+\(.*\))$", text, re.MULTILINE))
+    entry = entries.get(found[1], "")
+    line = re.search(r"line: (\d+)", entry)
+    return f"{told} ({_file(entry, entries)}:{line[1]})" if line else told
+
+
+def _file(entry: str, entries: Mapping[str, str]) -> str:
+    """The name of the file that an entry, or the scope around it, lies in."""
+    while entry:
+        name = re.search(r'filename: "([^"]*)"', entry)
+        if name:
+            return PurePath(name[1]).name
+        around = re.search(r"\bfile: !(\d+)", entry) or re.search(r"\bscope: !(\d+)", entry)
+        entry = entries.get(around[1], "") if around else ""
+    return "?"
+
+
+def without_lines(text: str) -> str:
+    """The text without what tells of lines."""
+    code = re.sub(r",? !dbg !\d+", "", text)
+    return "\n".join(line for line in code.splitlines() if not line.startswith("!"))
