@@ -383,6 +383,8 @@ static struct op decode_aligned(struct decoder *d, const uint8_t *bytes)
     uint64_t size = palette_size(d, bytes);
     if (choice % 8 == 7 && alignment < PAGE)
         size = alignment; /* the sizes that forget the header's place */
+    if (place >= EXPONENTS && bytes[3] & 1)
+        size = 0 - alignment - (bytes[3] >> 1 & 63); /* those that wrap with the alignment */
     if (choice == 63 && huge && switched(d->limits, DECODE_INVALID_ALIGNMENT))
         alignment = bytes[3];
     return made(order[turn], make(d, alignment > size ? alignment : size), alignment, size);
