@@ -12,7 +12,7 @@ import pytest
 from models.contract import Contract
 from models.cycles import cycle_trace, exhaust, largest_block
 from models.judge import judge
-from models.observation import Outcome
+from models.observation import Observation, Outcome, Run, Seen, Stage
 from models.rules import ALL, RULES
 from models.trace import from_text
 from tests import broken
@@ -217,6 +217,14 @@ def test_model_compares_every_address():
     wrong = judge(trace, run, Contract(), predict=lambda *_: Bump(32))
     assert (wrong.rule, wrong.violation.op) == ("model", 0)
     assert judge(trace, run, Contract(), ALL - {"model"}, predict=lambda *_: Bump(32)).ok
+
+
+@pytest.mark.parametrize(("size", "rule"), [("100", "hang"), ("4294967296", "ok")])
+def test_clearing_gigabytes_is_no_hang(size, rule):
+    """A library that clears what it takes from the system writes each page of it."""
+    trace = from_text(f"p0 = calloc 1 {size}\n")
+    left = Run((Observation(flags=Seen.LEFT),), outcome=Outcome.HANG, stage=Stage.CALL)
+    assert judge(trace, left, Contract()).rule == rule
 
 
 @pytest.mark.parametrize(
