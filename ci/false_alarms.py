@@ -146,8 +146,10 @@ def markdown(rows: Sequence[Row], seed: int) -> str:
             "| subject | operations | rules on | findings | observed policy |",
             "|---|---:|---:|---|---|"]  # fmt: skip
     for row in rows:
-        found = "; ".join(f"{each['rule']}: {'theirs' if each['evidence'] else 'UNEXPLAINED'}"
-                          for each in row.findings)  # fmt: skip
+        found = "; ".join(dict.fromkeys(
+            f"{each['rule']}: {'theirs' if each['evidence'] else 'UNEXPLAINED'}"
+            for each in row.findings
+        ))  # fmt: skip
         what = row.error or found or "none"
         policy = _policy(row) if row.policy else ""
         told.append(f"| `{row.name}` | {row.operations:,} | {len(row.rules_on)} | {what} "
