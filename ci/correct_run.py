@@ -123,8 +123,10 @@ def _add(row: Row, result: Result) -> None:
             "rule": finding.rule, "message": finding.message, "trace": to_text(finding.trace),
             "evidence": evidence,
         })  # fmt: skip
-        used = {op.kind.name.lower() for op in finding.trace} & {*FUNCTIONS[:5]}
-        row.skipped |= dict.fromkeys(sorted(used), f"left out after a finding: {finding.rule}")
+        used = {op.kind.name.lower() for op in finding.trace}
+        for family in _FAMILIES:
+            if used & set(family):
+                row.skipped |= dict.fromkeys(family, f"left out after a finding: {finding.rule}")
     for rule in result.vanished:
         row.findings.append({"rule": rule, "message": "seen once, and not when the trace was run "
                              "again", "trace": "", "evidence": ""})  # fmt: skip
