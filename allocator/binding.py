@@ -29,6 +29,8 @@ _PROTOTYPES = {
     "executor_drive": (None, [_POINTER, _POINTER]),
     "executor_close": (None, [_POINTER]),
     "guard_install": (None, []),
+    "executor_confine": (None, [_POINTER]),
+    "confine_file": (ctypes.c_int, [ctypes.c_int]),
 }
 
 
@@ -64,6 +66,11 @@ def has_symbol(name: str) -> bool:
 def install_guard() -> None:
     """Takes the signals (back) from whoever installed handlers since."""
     harness().guard_install()
+
+
+def keep_file(file: int) -> int:
+    """The same file under a number where no subject closes it, once Door.confine was called."""
+    return int(harness().confine_file(file))
 
 
 def register_counters(core: str, address: int, size: int) -> None:
@@ -107,7 +114,7 @@ def _load_private(path: Path) -> ctypes.CDLL:
 
 
 # Where struct subject holds counters_start and counters_end: its last two fields.
-_COUNTERS_AT = (112, 120)
+_COUNTERS_AT = (120, 128)
 
 
 class Door:
@@ -142,6 +149,10 @@ class Door:
         assert self._decoder is not None
         self._decoder.limits = ctypes.addressof(self._limits)
         self._decoder_at = ctypes.addressof(self._decoder)
+
+    def confine(self) -> None:
+        """For ever: no second process; the subject's own system calls go to the harness."""
+        self._harness.executor_confine(self._executor)
 
     def run(self) -> None:
         """Runs the region's operations."""

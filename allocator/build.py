@@ -24,7 +24,9 @@ HARNESS = Path(__file__).resolve().parent / "harness"
 # The oldest C library that the built files run on; named, so that the host's does not decide.
 TARGET = ("-target", "x86_64-linux-gnu.2.31")
 # Compiled into a subject's library, or standing in for libFuzzer: never part of the executor.
-NOT_EXECUTOR = frozenset({"bind.c", "doors.c", "memlib.c", "cov_stub.c"})
+NOT_EXECUTOR = frozenset(
+    {"bind.c", "bind_process.c", "doors.c", "memlib.c", "cov_stub.c", "runner.c"}
+)
 # The malloc lab's headers, for an mm.c that comes without them; looked through last.
 MEMLIB = HARNESS.parent / "memlib"
 COMPILE_SECONDS = 300
@@ -179,9 +181,7 @@ def shared(
 
 def executor_sources() -> list[Path]:
     """The C files that make the executor, in a fixed order."""
-    return sorted(
-        path for path in HARNESS.glob("*.c") if path.name not in NOT_EXECUTOR | {"runner.c"}
-    )
+    return sorted(path for path in HARNESS.glob("*.c") if path.name not in NOT_EXECUTOR)
 
 
 def harness_library() -> Path:
@@ -195,7 +195,8 @@ def runner() -> Path:
     Its functions are hidden, lest they stand in for a subject's of the same name; only the
     coverage stubs are to be seen.
     """
-    sources = [*executor_sources(), HARNESS / "runner.c", HARNESS / "cov_stub.c"]
+    own = [HARNESS / name for name in ("runner.c", "cov_stub.c")]
+    sources = [*executor_sources(), *own]
     flags = (*harness_flags(), "-fvisibility=hidden", f"-I{HARNESS}")
     objects = [compile_object(Unit(source, flags, HARNESS)) for source in sources]
     return link("runner", objects, ["-rdynamic", "-ldl", "-lpthread"], suffix="")
@@ -257,8 +258,9 @@ def _binding(found: Description) -> list[Path]:
     texts = [path.read_text(errors="replace") for path in headers if path.is_file()]
     is_int = any(re.search(r"\bmem_sbrk\s*\(\s*int\b", text) for text in texts)
     increment = ("-DMEMLIB_INCREMENT=int",) if is_int else ()
+    memory, process = (HARNESS / name for name in ("bind.c", "bind_process.c"))
     return [
-        compile_object(Unit(HARNESS / "bind.c", flags, HARNESS)),
+        *(compile_object(Unit(source, flags, HARNESS)) for source in (memory, process)),
         compile_object(Unit(HARNESS / "memlib.c", (*flags, *increment), HARNESS)),
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from allocator import bugs, build, description, discover
+from allocator import bugs, build, description, discover, reach
 from allocator.bugs import PlantedBug
 from allocator.description import Description
 from allocator.subject import Subject, SubjectError
@@ -154,7 +154,7 @@ def built(
 ) -> Subject:
     """The subject of a description, compiled and linked; SubjectError if it does not build."""
     library, face = build.subject_library(found, coverage=coverage)
-    return Subject(
+    subject = Subject(
         name=name,
         contract=found.contract,
         library=library,
@@ -171,3 +171,4 @@ def built(
         walker=found.walker,
         notes=notes,
     )
+    return reach.examined(subject) if found.library else subject

@@ -76,6 +76,25 @@ def external_functions(path: Path) -> dict[str, Prototype]:
         return dict(_prototypes(ELFFile(stream)))
 
 
+@dataclass(frozen=True)
+class Imports:
+    """What a shared object wants from others: names, and the libraries that it names."""
+
+    names: frozenset[str]
+    libraries: tuple[str, ...]
+
+
+def imports(path: Path) -> Imports:
+    """What the dynamic section of a shared object asks for."""
+    with path.open("rb") as stream:
+        found = ELFFile(stream)
+        symbols = found.get_section_by_name(".dynsym").iter_symbols()
+        names = frozenset(each.name for each in symbols if each["st_shndx"] == "SHN_UNDEF")
+        part = next(found.iter_segments("PT_DYNAMIC"), None)
+        tags = part.iter_tags("DT_NEEDED") if part else ()
+        return Imports(names - {""}, tuple(tag.needed for tag in tags))
+
+
 def undefined(path: Path) -> frozenset[str]:
     """The names that an object file needs from elsewhere."""
     with path.open("rb") as stream:

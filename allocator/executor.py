@@ -7,22 +7,40 @@ from __future__ import annotations
 
 import os
 import signal as signals
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from allocator import build, sandbox
 from allocator.binding import Door, LoadError, has_symbol, load_global
-from allocator.region import WALK_CAPACITY, Region, capacity_for
+from allocator.region import (
+    DEFAULT_STORE,
+    PREBUILT_STORE,
+    WALK_CAPACITY,
+    Region,
+    capacity_for,
+)
 from allocator.sandbox import Child, ChildDied, ChildRefused
 from allocator.subject import Subject, SubjectError
-from models.observation import Observation, Outcome, Run, Seen
+from models.observation import Observation, Outcome, Run, Seen, Stage
 from models.trace import Op, Trace
 
 CPU_LIMIT_MS = 50
+_LINE_CUT = (
+    "it closes files that are not its own, the sandbox's line among them, and cannot be checked "
+    "until it leaves them open"
+)
 _CAPACITY = 1 << 14
 # A child that does nothing new for this long, beyond its CPU time limit, waits for something.
 _SILENCE_SECONDS = 5.0
+# ... and one that is asleep, and wants no CPU time at all, for so many times that limit.
+_SLEEP_FACTOR, _SLEEP_SECONDS = 10, 0.3
+
+
+def _region(subject: Subject, capacity: int, file: int = -1) -> Region:
+    store = PREBUILT_STORE if subject.prebuilt else DEFAULT_STORE
+    return Region(capacity, subject.contract, subject.memory_known, file, store)
 
 
 class Executor:
@@ -127,7 +145,7 @@ class InProcess(Executor):
     """Runs a subject in this process: fast, and only for code that does not scribble over us."""
 
     def _open(self, capacity: int) -> None:
-        self.region = Region(capacity, self.subject.contract, self.subject.prebuilt is None)
+        self.region = _region(self.subject, capacity)
         if self.subject.coverage and not has_symbol("__sanitizer_cov_8bit_counters_init"):
             load_global(str(build.coverage_stub()))
         try:
@@ -151,6 +169,11 @@ class InProcess(Executor):
         calls = {sandbox.RUN: door.run, sandbox.BEGIN: door.begin, sandbox.STEP: door.step}
         calls.get(command, door.end)()
         return 1
+
+    def confine(self) -> None:
+        """For a process that has no other subject and starts none: see Door.confine."""
+        assert self._door
+        self._door.confine()
 
     def set_limits(self, limits: bytes) -> None:
         """What the decoder may generate in run_bytes."""
@@ -185,7 +208,7 @@ class Sandboxed(Executor):
         self._file = os.memfd_create("allocheck-region")
         os.ftruncate(self._file, Region.size(capacity))
         subject = self.subject
-        self.region = Region(capacity, subject.contract, subject.prebuilt is None, self._file)
+        self.region = _region(subject, capacity, self._file)
         self._child: Child | None = self._start()
 
     def _start(self) -> Child:
@@ -219,20 +242,38 @@ class Sandboxed(Executor):
             self.region.restore(saved)
         self._death: ChildDied | None = None
         try:
-            patience = _SILENCE_SECONDS + self.region.cpu_limit_ms / 1000
+            limit = self.region.cpu_limit_ms / 1000
+            asleep = max(_SLEEP_SECONDS, _SLEEP_FACTOR * limit)
             progress = self.region.progress
-            return self._child.ask(command, patience, progress, **operands)
+            return self._child.ask(
+                command, _SILENCE_SECONDS + limit, progress, asleep=asleep, **operands
+            )
         except ChildDied as death:
             self._death = death
             self._child.close()
             self._child = None
+            if death.status == sandbox.LINE_CUT:
+                raise SubjectError(f"{self.subject.name}: {_LINE_CUT}") from None
             return 0
 
     def last_run(self) -> Run:
         """What the last trace showed; a child's death becomes the outcome of its run."""
-        run = super().last_run()
         death = getattr(self, "_death", None)
+        try:
+            run = super().last_run()
+        except (ValueError, OverflowError, struct.error):
+            return self._scribbled(death)
         return _ended_by(run, death) if death else run
+
+    def _scribbled(self, death: ChildDied | None) -> Run:
+        """The subject has written over the shared memory: nothing that stands there is true."""
+        if self._child:
+            self._child.close()
+            self._child = None
+        done = min(self.region.done, self.region.capacity - 1)
+        observations = (Observation(),) * (done + 1)
+        run = Run(observations, outcome=Outcome.NONE, done=done, stage=Stage.CALL)
+        return _ended_by(run, death or ChildDied(-signals.SIGKILL))
 
 
 def _ended_by(run: Run, death: ChildDied) -> Run:
@@ -241,7 +282,8 @@ def _ended_by(run: Run, death: ChildDied) -> Run:
     observations = (*before, replace(last, flags=last.flags | Seen.LEFT))
     ended = replace(run, observations=observations, suspicious=True)
     if death.status is None:
-        return replace(ended, outcome=Outcome.HANG)
+        slept = signals.SIGKILL if death.asleep else 0
+        return replace(ended, outcome=Outcome.HANG, signal=slept)
     if death.status >= 0:
         return replace(ended, outcome=Outcome.EXIT, exit_status=death.status)
     outcome = Outcome.ABORT if death.status == -signals.SIGABRT else Outcome.SIGNAL

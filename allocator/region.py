@@ -26,7 +26,7 @@ from models.trace import NIL, NO_NAME, OP_BYTES, Op, Trace, pack_ops, unpack_ops
 
 REGION_HEADER = 512
 WALK_CAPACITY = 1 << 14
-DEFAULT_STORE = 16 << 20
+DEFAULT_STORE, PREBUILT_STORE = 16 << 20, 256 << 20  # products take more before they start
 CONFIG = struct.Struct("<QQQQII13B3x")
 BLOCK = struct.Struct("<QQQ")
 CHECKS = {"none": 0, "end": 1, "each": 2}
@@ -38,13 +38,13 @@ _RUNS = struct.Struct("<Q")
 _OP_COUNT_AT, _STORE_AT, _DONE_AT, _RUNS_AT = 8, 16, 32, 104
 
 
-def pack_config(contract: Contract, memory_known: bool) -> bytes:
+def pack_config(contract: Contract, memory_known: bool, store: int = DEFAULT_STORE) -> bytes:
     """`struct config`: what the executor must know of the contract."""
     return CONFIG.pack(
         contract.alignment,
         NIL if contract.max_size is None else contract.max_size,
         contract.arena,
-        DEFAULT_STORE,
+        store,
         _MALLOC_ZERO[contract.malloc_zero],
         _REALLOC_ZERO[contract.realloc_zero],
         contract.free_null,
@@ -72,14 +72,21 @@ def capacity_for(trace: Trace) -> int:
 class Region:
     """A region with room for `capacity` operations; `file` shares it with another process."""
 
-    def __init__(self, capacity: int, contract: Contract, memory_known: bool, file: int = -1):
+    def __init__(
+        self,
+        capacity: int,
+        contract: Contract,
+        memory_known: bool,
+        file: int = -1,
+        store: int = DEFAULT_STORE,
+    ):
         self.capacity = capacity
         self._observations_at = REGION_HEADER + capacity * OP_BYTES
         self._damages_at = self._observations_at + capacity * OBSERVATION.size
         self._walk_at = self._damages_at + DAMAGE_CAPACITY * DAMAGE.size
         self.memory = mmap.mmap(file, self.size(capacity))
         struct.pack_into("<II", self.memory, 0, VERSION, capacity)
-        config = pack_config(contract, memory_known)
+        config = pack_config(contract, memory_known, store)
         self.memory[HEADER.size : HEADER.size + len(config)] = config
 
     @staticmethod

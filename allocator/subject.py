@@ -32,6 +32,7 @@ class Subject:
     bundled   ours (runs in this process) or not (runs in the sandbox by default)
     coverage  built with coverage counters
     prebuilt  the .so that somebody else built, None for sources
+    memory_known  all its memory is the harness's, or its own static data
     has       its functions: subset of malloc calloc realloc aligned_alloc memalign
               posix_memalign free usable_size check walk
     model     name of the exact model in models/ (bundled allocators only)
@@ -48,6 +49,7 @@ class Subject:
     bundled: bool = False
     coverage: bool = False
     prebuilt: Path | None = None
+    memory_known: bool = True
     has: frozenset[str] = frozenset()
     model: str | None = None
     sources: tuple[Path, ...] = ()

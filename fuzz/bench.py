@@ -104,8 +104,8 @@ def rules_on(subject: Subject, rules: frozenset[str] = ALL) -> tuple[str, ...]:
     """The rules that can fire: those of `rules` whose premise the subject fulfils."""
     contract, has = subject.contract, subject.has
     premises = {
-        "bounds": subject.prebuilt is None,
-        "oom": subject.prebuilt is None,
+        "bounds": subject.memory_known,
+        "oom": subject.memory_known,
         "null": contract.free_null or contract.realloc_null,
         "zero_size": contract.malloc_zero != "any" or contract.realloc_zero != "never",
         "usable": "usable_size" in has,

@@ -22,7 +22,7 @@ def dedicated(trace: Trace, subject: Subject) -> Iterator[Trace]:
         yield cycles.exhaust(trace, probe=store // 64, store=store)
         if contract.coalesces:
             yield cycles.largest_block(trace, store)
-    if subject.prebuilt is None:
+    if subject.memory_known:
         yield from cycles.denials(trace)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from allocator.sandbox import environment
+from allocator.sandbox import Rest, end_group, environment
 from allocator.subject import SubjectError
 from fuzz.job import ENOUGH, Job, Survey, Suspect, from_line
 from fuzz.journal import read_journal
@@ -29,6 +29,7 @@ WORKER = Path(__file__).resolve().parent / "worker.py"
 SEEDS, SEED_OPERATIONS = 48, (64, 256, 1000)
 POLL_SECONDS = 0.2
 STALL_SECONDS = 15.0
+ASLEEP_SECONDS = 2.0
 RESTARTS = 20
 SURVEY_SECONDS = 120.0
 WORKER_STARTS = "INFO: Using built-in libfuzzer"
@@ -135,11 +136,13 @@ class Guided:
 
     def _watch(self, worker: _Worker, started: float) -> Iterator[Suspect | Kept]:
         moved = time.monotonic()
+        rest = worker.rest()
         while worker.running:
             for message in worker.messages(POLL_SECONDS):
                 if isinstance(message, Suspect):
                     self._note_progress()
                     yield message
+                    rest = worker.rest()
             if self._keeps:
                 yield Kept(tuple(self._gained()))
             now = time.monotonic()
@@ -148,7 +151,8 @@ class Guided:
             self._check_edges()
             self._tell()
             overdue = self._job.seconds and now - started > self._job.seconds + STALL_SECONDS
-            if now - moved > STALL_SECONDS or overdue:
+            asleep = rest.look()[1] > ASLEEP_SECONDS
+            if now - moved > STALL_SECONDS or overdue or asleep:
                 worker.kill()
         for message in worker.messages(0):
             if isinstance(message, Suspect):
@@ -209,8 +213,13 @@ def survey(job: Job, log: Path) -> Generator[Suspect | Survey, None, None]:
     deadline = time.monotonic() + SURVEY_SECONDS
     log.unlink(missing_ok=True)
     with _Worker("survey", job, log) as worker:
+        rest = worker.rest()
         while worker.running and time.monotonic() < deadline:
-            yield from worker.messages(POLL_SECONDS)
+            for message in worker.messages(POLL_SECONDS):
+                yield message
+                rest = worker.rest()
+            if rest.look()[1] > ASLEEP_SECONDS:
+                worker.kill()
         yield from worker.messages(0)
 
 
@@ -256,9 +265,12 @@ class _Worker:
             yield from (message for message in map(from_line, lines) if message)
             seconds = 0
 
+    def rest(self) -> Rest:
+        """From now on: how long it has been asleep, where it has nothing to wait for."""
+        return Rest(self._process.pid, lambda: None)
+
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        end_group(self._process)
 
     def __enter__(self) -> _Worker:
         return self

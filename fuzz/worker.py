@@ -18,6 +18,7 @@ sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's 
 
 from allocator import binding
 from allocator.executor import InProcess
+from allocator.sandbox import limit_memory
 from fuzz.bench import exact_model
 from fuzz.job import ENOUGH, SEARCH_CPU_MS, STATE_COUNTERS, Job, Survey, Suspect, to_line
 from fuzz.journal import Journal
@@ -139,6 +140,7 @@ def search(job: Job, messages: int) -> None:
         Search(job, executor, messages).one_input,
         internal_libfuzzer=True,
     )
+    executor.confine()
     atheris.Fuzz()
 
 
@@ -166,6 +168,7 @@ def survey(job: Job, messages: int) -> None:
     lasts; after that the suspicious ones are.
     """
     executor = open_subject(job)
+    executor.confine()
     executor.state_counters(STATE_COUNTERS)
     told: set[str] = set()
     edges, states = Coverage(), Coverage()
@@ -191,7 +194,9 @@ def survey(job: Job, messages: int) -> None:
 def main() -> None:
     """Reads the job and does what the first argument says."""
     job = pickle.load(sys.stdin.buffer)
-    {"search": search, "survey": survey}[sys.argv[1]](job, int(sys.argv[2]))
+    limit_memory()
+    messages = binding.keep_file(int(sys.argv[2]))
+    {"search": search, "survey": survey}[sys.argv[1]](job, messages)
 
 
 if __name__ == "__main__":

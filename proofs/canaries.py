@@ -90,7 +90,8 @@ def _tried(planted: Planted, module: Module, claim: Claim, kind: str, poll) -> C
         reasoning = Reasoning(Solver(effort=study.effort, poll=poll))
         hunt = _Hunt(reasoning, (claim,), study.families)
         try:
-            study.run(module, hunt)
+            built = compiled(planted.subject, kind, planted.wrapper, study.flags)
+            study.run(built, hunt)
         except _Found:
             return Canary(planted.name, True, hunt.refuted[claim.name].what)
         except (

@@ -17,7 +17,7 @@ from proofs import inductive_claims, opaque
 from proofs.claims import Ledger
 from proofs.engine import Engine, LoopLimit
 from proofs.gaze import looked
-from proofs.host import ERRNO, ERRNO_BYTES, Host, errno_of
+from proofs.host import ERRNO, ERRNO_BYTES, errno_of
 from proofs.induction import Induction
 from proofs.logic import every, less, negate, plain
 from proofs.memory import Word
@@ -99,9 +99,10 @@ class _Pair:
             raise WalkError("the two do not have the same functions and variables")
 
     def _induction(self, subject: Subject, kind: str) -> Induction:
-        host = Host(inductive_claims.limit_of(self.rooms))
+        module = compiled(subject, kind, flags=inductive_claims.flags_of(self.walker))
+        host = inductive_claims.host_of(self.walker, self.rooms)
         hooks = {**host.hooks(), **opaque.hooks_of(subject)}
-        engine = Engine(compiled(subject, kind), self.reasoning, host.guard, hooks)
+        engine = Engine(module, self.reasoning, host.guard, hooks)
         menu = Menu((), 1)
         exploration = Exploration(engine, self.ledger, menu, host, subject.contract, subject.has)
         return Induction(exploration, self.walker, self.rooms)

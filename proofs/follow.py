@@ -91,7 +91,7 @@ class Follower:
     """The engine on numbers: one operation at a time, from the empty heap."""
 
     def __init__(self, subject: Subject, store: int = STORE, kind: str = "raw") -> None:
-        reasoning, module = _Numbers(Solver()), compiled(subject, kind, as_built=True)
+        reasoning, module = _Numbers(Solver()), compiled(subject, kind, flags=())
         self.subject, self.host = subject, Host(store)
         self.engine = make_engine(module, reasoning, self.host)
         arena = subject.contract.arena

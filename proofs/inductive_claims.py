@@ -57,9 +57,15 @@ def rooms_of(walker: Walker, quick: bool = False) -> tuple[Room, ...]:
     return tuple(Room(*room) for room in rooms)
 
 
-def limit_of(rooms: tuple[Room, ...]) -> int:
-    """The bytes that a host grants: these rooms, and a little more."""
-    return max(sum(room.rows) + sum(room.maps) for room in rooms) + GROWTH
+def flags_of(walker: Walker) -> tuple[str, ...]:
+    """What the walker wants the subject built with, for smaller tables and pages."""
+    return tuple(walker.told("FLAGS", ()))
+
+
+def host_of(walker: Walker, rooms: tuple[Room, ...]) -> Host:
+    """The system under them: it grants these rooms, and a little more."""
+    limit = max(room.bytes for room in rooms) + GROWTH
+    return Host(limit, page=walker.told("PAGE", PAGE))
 
 
 def hunts(subject: Subject) -> tuple[Study, ...]:
@@ -72,18 +78,17 @@ def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
     """All operations from all valid heaps of these rooms."""
     verbs = tuple(verb for verb in VERBS if verb in subject.has)
     menu = Menu(verbs, 1, ALIGNMENTS, most=walker.told("MOST", 0))
-    limit = max(room.bytes for room in rooms) + GROWTH
     assumptions = (
         f"every heap that {walker.path.name} allows, in "
         + ", or ".join(room.told() for room in rooms)
         + "; all other bytes unknown",
         f"at most {GROWTH} bytes more are granted; frees and resizes are valid",
-        *opaque.told_of(subject),
+        *opaque.told_of(subject, flags_of(walker)),
         menu.told(),
     )
 
     def run(module: Module, ledger: Ledger) -> Engine:
-        host = Host(limit, page=walker.told("PAGE", PAGE))
+        host = host_of(walker, rooms)
         hooks = {**host.hooks(), **opaque.hooks_of(subject)}
         engine = Engine(module, ledger.reasoning, host.guard, hooks)
         engine.concrete = opaque.concrete_of(subject)
@@ -93,7 +98,7 @@ def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
 
     return Study(
         NAME, tuple(_claims(subject, walker)), assumptions, (), run,
-        {"operation from each heap": 1}, store=0, effort=PATIENT * 8,
+        {"operation from each heap": 1}, effort=PATIENT * 8, flags=flags_of(walker),
     )  # fmt: skip
 
 

@@ -41,9 +41,9 @@ def flags_of(subject: Subject) -> tuple[str, ...]:
     return tuple(_table(subject, SMALLER))
 
 
-def told_of(subject: Subject) -> tuple[str, ...]:
-    """The same in words, for a report's assumptions."""
-    flags = flags_of(subject)
+def told_of(subject: Subject, flags: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The same in words, for a report's assumptions; built with `flags` where others are given."""
+    flags = flags_of(subject) if flags is None else flags
     opaque = [f"{name} is any function of its arguments" for name in _table(subject, OPAQUE)]
     return (*opaque, *([f"built with {' '.join(flags)}"] if flags else []))
 

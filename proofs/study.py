@@ -46,6 +46,7 @@ class Study:
     store    bytes that a store must hold for its counterexamples, 0 for the default
     effort   units of work after which it gives up; solver.py says what a unit is
     bounds   smaller bounds of single claims, by name
+    flags    what its module is compiled with beside the subject's own; None for the usual
     """
 
     name: str
@@ -57,6 +58,7 @@ class Study:
     bounds: Mapping[str, dict[str, int]] = field(default_factory=dict)
     store: int = 0
     effort: int = PATIENT
+    flags: tuple[str, ...] | None = None
 
     def bound_of(self, claim: Claim) -> dict[str, int] | None:
         """The bound up to which the claim is looked at."""

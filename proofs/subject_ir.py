@@ -15,7 +15,6 @@ import llvmlite.binding as llvm
 from allocator import artifacts, build
 from allocator.subject import Subject
 from proofs.ir import Module
-from proofs.opaque import flags_of
 from proofs.read_ir import UnsupportedIr, read_ir
 
 SANITIZED = (
@@ -52,13 +51,13 @@ def module_of(
     kind: str = "raw",
     probe: str = "",
     wrapper: Path | None = None,
-    as_built: bool = False,
+    flags: Sequence[str] = (),
 ) -> Module:
     """The linked module, the C of `probe` in it, and between it and the world the `wrapper`.
 
     A wrapper defines some of the adapter's functions; it finds the adapter's own, in which it is
-    to plant a bug, with "sound_" in the place of "allocheck_".  `as_built`: with the subject's own
-    flags and no more, not with tables made smaller for a proof.
+    to plant a bug, with "sound_" in the place of "allocheck_".  `flags` are added to the subject's
+    own, as where tables are made smaller for a proof.
 
     Raises NoSource, SubjectError for C that does not compile, UnsupportedIr.
     """
@@ -70,8 +69,7 @@ def module_of(
     if probe:
         units.append(artifacts.written("probe", ".c", probe))
     renamed = _renamed(wrapper) if wrapper else ()
-    smaller = () if as_built else flags_of(subject)
-    files = [_compiled(unit, subject, (*FLAGS[kind], *smaller), renamed) for unit in units]
+    files = [_compiled(unit, subject, (*FLAGS[kind], *flags), renamed) for unit in units]
     if wrapper:
         files.append(build.compile_ir(build.Unit(wrapper, (*COMMON, *FLAGS[kind]), wrapper.parent)))
     return _linked(tuple(map(str, files)), kind != "unoptimised")

@@ -52,14 +52,20 @@ def subject_of(spec: str, prefix: str | None = None) -> Subject:
 
 
 def compiled(
-    subject: Subject, kind: str = "raw", wrapper: Path | None = None, as_built: bool = False
+    subject: Subject,
+    kind: str = "raw",
+    wrapper: Path | None = None,
+    flags: tuple[str, ...] | None = None,
 ) -> Module:
-    """Its module, in a wrapper with a bug where one is given; subject_ir.py has `as_built`.
+    """Its module, in a wrapper with a bug where one is given.
+
+    flags: built with these beside its own; None for those of its programs' proofs.
 
     Raises NoSubject when the C does not compile or cannot be read.
     """
     try:
-        return module_of(subject, kind, _probe(subject), wrapper, as_built)
+        flags = opaque.flags_of(subject) if flags is None else flags
+        return module_of(subject, kind, _probe(subject), wrapper, flags)
     except (SubjectError, NoSource, UnsupportedIr, walks.WalkError) as error:
         raise NoSubject(str(error)) from None
 
@@ -69,9 +75,9 @@ def _probe(subject: Subject) -> str:
     return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
 
 
-def as_proved(subject: Subject) -> Subject:
+def as_proved(subject: Subject, flags: tuple[str, ...] | None = None) -> Subject:
     """The subject built with the flags that it is proved with: there traces are replayed."""
-    flags = opaque.flags_of(subject)
+    flags = opaque.flags_of(subject) if flags is None else flags
     return catalogue.resolve(subject.name, flags=flags) if flags else subject
 
 

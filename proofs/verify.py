@@ -132,6 +132,7 @@ def verify(
         if known:
             yield from known
             continue
+        module = compiled(subject, kind, flags=study.flags)
         progress(f"{study.name}: {study.claims[0].says if len(claims) == 1 else 'exploring'}")
         forget()
         reports = []
@@ -237,7 +238,8 @@ class _Explored:
 
 def _shown(refutation, subject: Subject, claim: Claim, study: Study) -> tuple[Trace, Replay]:
     """The counterexample as a trace, and what the compiled library did with it."""
-    trace, built = trace_of(refutation, subject.name, claim.rule, study.store), as_proved(subject)
+    trace = trace_of(refutation, subject.name, claim.rule, study.store)
+    built = as_proved(subject, study.flags)
     scene = refutation.path.scene
     if scene.shape is not None:
         return reached(trace, scene.built, built)

@@ -342,17 +342,25 @@ def test_exit_of_a_prebuilt_library_is_survived(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "extra",
-    ["__thread int calls;", "int n; __attribute__((constructor)) void a(void) { n = getpid(); }\n"
-     "__attribute__((constructor)) void b(void) { n = getppid(); }"],
-    ids=["thread-local", "constructors"],
+    ("extra", "inside"),
+    [
+        ("__thread int calls = 3;", "if (calls++ != 3) return NULL;"),
+        ("static char *first; __attribute__((constructor)) void a(void) { first = sbrk(32); }\n"
+         "static int runs; __attribute__((constructor)) void b(void) { runs++; }",
+         "if (runs != 1 || p != first + 32) return NULL;"),
+        ("#include <pthread.h>\nstatic pthread_key_t key; static int made;",
+         "if (!made++) pthread_key_create(&key, NULL);"
+         "if (pthread_getspecific(key)) return NULL; pthread_setspecific(key, p);"),
+    ],
+    ids=["thread-local", "constructors", "keys"],
 )  # fmt: skip
-def test_library_that_cannot_be_restored_gets_real_memory(tmp_path, extra):
-    text = _BREAK_USER.format(extra=extra, inside="calls++;" if "thread" in extra else "")
+def test_prebuilt_library_is_restored_whole(tmp_path, extra, inside):
+    text = _BREAK_USER.format(extra=extra, inside=inside)
     subject = catalogue.resolve(str(library_of_text(tmp_path / "b.so", text)))
-    seen = run(subject, "p0 = malloc 100\n")
-    assert seen.outcome == Outcome.FINISHED
-    assert seen.observations[0].granted == 0
+    with open_executor(subject, sandbox=True) as executor:
+        runs = [executor.run(from_text("p0 = malloc 100\n")) for _ in range(3)]
+    assert runs[0].observations[0].address
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_prebuilt_library_opened_twice_has_two_states(tmp_path):

@@ -6,16 +6,14 @@
  * malloc, meets its own; a pool that gets its memory from malloc meets ours, on the host's mmap.
  */
 #define _GNU_SOURCE
-#include "subject.h"
+#include "bind.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#define WEAK __attribute__((visibility("hidden"), weak))
 #define REFUSED ((void *)-1)
 
 static const struct host *host;
@@ -117,18 +115,15 @@ WEAK int madvise(void *address, size_t size, int advice)
     return is_refused() ? -1 : host->madvise(host->context, address, size, advice);
 }
 
-static _Noreturn void leave(int status)
+WEAK int mprotect(void *address, size_t size, int protection)
 {
-    if (host)
-        host->exit(host->context, status);
-    for (;;)
-        syscall(SYS_exit_group, status);
+    return is_refused() ? -1 : host->mprotect(host->context, address, size, protection);
 }
 
-WEAK void exit(int status) { leave(status); }
-WEAK void _exit(int status) { leave(status); }
-WEAK void _Exit(int status) { leave(status); }
-WEAK void quick_exit(int status) { leave(status); }
+const struct host *allocheck_host(void)
+{
+    return host;
+}
 
 /* ---- malloc, for subjects that call one without having it ----
  *

@@ -30,6 +30,8 @@ static void begin(void *argument)
     struct executor *ex = argument;
     struct run *run = ex->run;
     run->stage = STAGE_RESTORE;
+    guard_leave_copy();
+    guard_forget_subject();
     snapshot_restore(&ex->snapshot);
     if (ex->dirty)
         store_scrub(&ex->store);
@@ -42,6 +44,8 @@ static void begin(void *argument)
     ex->was_refused = 0;
     ex->doubt = DOUBT_NONE;
     run->stage = STAGE_INIT;
+    if (ex->subject->start)
+        ex->subject->start();
     if (ex->subject->init)
         run->exit_status = ex->subject->init(ex->store.arena, ex->store.arena_size);
 }
@@ -61,6 +65,7 @@ static void step(void *argument)
         states_bump(&ex->states, op, seen);
     if (run->switches & RUN_CHECK_EACH)
         check_invariant(ex);
+    guard_leave_copy();
     run->done++;
 }
 
@@ -196,6 +201,31 @@ static void subject_exit(void *context, int status)
     guard_exit(status);
 }
 
+static void subject_abort(void *context)
+{
+    (void)context;
+    guard_abort();
+}
+
+static void subject_forbidden(void *context, long call)
+{
+    (void)context;
+    guard_forbidden(call);
+}
+
+static int subject_action(void *context, int number, const struct sigaction *action,
+                          struct sigaction *old)
+{
+    (void)context;
+    return guard_subject_action(number, action, old);
+}
+
+static int subject_mask(void *context, int how, const sigset_t *set, sigset_t *old)
+{
+    (void)context;
+    return guard_subject_mask(how, set, old);
+}
+
 static void locate(struct executor *ex)
 {
     char *at = (char *)ex->run + REGION_HEADER;
@@ -214,6 +244,10 @@ static const char *prepare(struct executor *ex)
     if (block_table_open(&ex->table, ex->run->op_capacity) || store_open(store, ex->config->arena))
         return "no memory for the executor";
     store->host.exit = subject_exit;
+    store->host.abort = subject_abort;
+    store->host.forbidden = subject_forbidden;
+    store->host.sigaction = subject_action;
+    store->host.signal_mask = subject_mask;
     const char *problem = subject->bind ? subject->bind(&store->host) : NULL;
     if (problem)
         return problem;
@@ -247,8 +281,18 @@ struct executor *executor_open(struct run *region, struct subject *subject, cons
         free(ex);
         return NULL;
     }
+    guard_bind(&ex->store.host);
     guard_install();
     return ex;
+}
+
+void executor_confine(struct executor *ex)
+{
+    struct code code[2];
+    int count = snapshot_find_code(ex->subject, &code[0]);
+    if (ex->subject->inside)
+        count += snapshot_find_code(ex->subject->inside, &code[count]);
+    confine_calls(code, count);
 }
 
 size_t executor_walk(struct executor *ex, struct heap_block *blocks, size_t capacity)

@@ -19,6 +19,9 @@ struct executor;
  * will be restored.  NULL on failure, with a sentence in *error. */
 struct executor *executor_open(struct run *region, struct subject *subject, const char **error);
 
+/* Limits the process for ever, see confine_calls: it must have one subject, and fork no more. */
+void executor_confine(struct executor *executor);
+
 /* Runs the region's operations from a restored subject and an empty store. */
 void executor_run(struct executor *executor);
 

@@ -4,9 +4,11 @@
 #ifndef ALLOCHECK_GUARD_H
 #define ALLOCHECK_GUARD_H
 
+#include <signal.h>
 #include <stdint.h>
 
 #include "layout.h"
+#include "subject.h"
 
 struct departure {
     uint32_t outcome; /* enum outcome; OUTCOME_FINISHED when the function returned */
@@ -24,7 +26,32 @@ void guard_install(void);
 struct departure guard_call(void (*function)(void *), void *argument, uint64_t limit_ms,
                             const volatile uint32_t *progress);
 
-/* What the subject's exit and _exit are bound to: leaves the guarded call. */
+/* The same without a clock of its own, for a thread that does a part of a guarded call: it must
+ * have called guard_use_signal_stack before. */
+struct departure guard_part(void (*function)(void *), void *argument);
+void guard_use_signal_stack(void);
+
+/* Who carries out the system calls of the subject that confine_calls stops. */
+void guard_bind(const struct host *host);
+
+/* What the subject's exit and _exit, and its abort, are bound to: they leave the guarded call. */
 _Noreturn void guard_exit(int status);
+_Noreturn void guard_abort(void);
+
+/* ... and its fork: the same as the SIGSYS that confine_calls has for that system call. */
+void guard_forbidden(long call);
+
+/* Ends the process if it is one that the subject has forked, by whatever means. */
+void guard_leave_copy(void);
+
+/* ... but not this one: the harness has made it. */
+void guard_continue_in_copy(void);
+
+/* What its sigaction and sigprocmask are bound to: they never take the guard's own signals away,
+ * but a handler that the subject has for one of them is called first.  guard_forget_subject undoes
+ * all of it. */
+int guard_subject_action(int number, const struct sigaction *action, struct sigaction *old);
+int guard_subject_mask(int how, const sigset_t *set, sigset_t *old);
+void guard_forget_subject(void);
 
 #endif

@@ -9,19 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <errno.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <signal.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "executor.h"
 
 enum command_kind { COMMAND_RUN = 1, COMMAND_BEGIN, COMMAND_STEP, COMMAND_END, COMMAND_WALK,
                     COMMAND_SEARCH };
 enum { LIMITS_CAPACITY = 1024 };
-static const rlim_t ADDRESS_LIMIT = (rlim_t)8 << 30;
+/* The exit status that says: the subject has closed our line to the parent. */
+enum { LINE_CUT = 117 };
 
 /* allocator/sandbox.py packs it. */
 struct command {
@@ -116,24 +116,16 @@ static struct executor *load(struct run *run, const char *subject, const char **
     return executor_open(run, table, error);
 }
 
-static void limit_process(void)
-{
-    struct rlimit no_core = { 0, 0 }, address = { ADDRESS_LIMIT, ADDRESS_LIMIT };
-    setrlimit(RLIMIT_CORE, &no_core);
-    setrlimit(RLIMIT_AS, &address);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-}
-
 int main(int count, char **words)
 {
     if (count < 5)
         return 2;
-    int commands = atoi(words[3]), replies = atoi(words[4]);
+    int commands = confine_file(atoi(words[3])), replies = confine_file(atoi(words[4]));
     size_t size;
     struct run *run = map_region(atoi(words[2]), &size);
     if (!run)
         return 2;
-    limit_process();
+    confine_limits();
     const char *error = NULL;
     struct decoder decoder = { 0 };
     if (count > 5)
@@ -143,9 +135,12 @@ int main(int count, char **words)
         snprintf((char *)run + REGION_HEADER, size - REGION_HEADER, "%s", error);
     if (!reply(replies, executor != NULL) || !executor)
         return 2;
+    executor_confine(executor);
     struct command command;
+    errno = 0;
     while (read_whole(commands, &command, sizeof command))
         if (!reply(replies, obey(executor, run, &command, &decoder)))
             break;
-    return 0;
+    /* No exit: the subject's libraries may want to clean up, and may be in no state for it. */
+    _exit(errno == EBADF ? LINE_CUT : 0);
 }

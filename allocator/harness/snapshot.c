@@ -70,6 +70,16 @@ static int is_around(const struct dl_phdr_info *info, const char *address)
     return 0;
 }
 
+/* This thread's block of a library's thread-local variables, made if there is none yet. */
+static char *thread_locals(size_t module)
+{
+    struct {
+        size_t module, offset;
+    } index = { module, 0 };
+    extern void *__tls_get_addr(void *index);
+    return __tls_get_addr(&index);
+}
+
 static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 {
     (void)size;
@@ -84,6 +94,10 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
         }
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        if (header->p_type == PT_TLS && header->p_memsz) {
+            char *start = thread_locals(info->dlpi_tls_modid);
+            search->failed |= add_around_hole(search, start, start + header->p_memsz, start);
+        }
         if (header->p_type != PT_LOAD || !(header->p_flags & PF_W))
             continue;
         char *start = (char *)(info->dlpi_addr + header->p_vaddr);
@@ -100,6 +114,29 @@ int snapshot_add(struct snapshot *snapshot, const void *address, char *hole, cha
 {
     struct search search = { snapshot, address, hole, hole_end, 0 };
     return dl_iterate_phdr(visit, &search) == 1 && !search.failed ? 0 : -1;
+}
+
+static int visit_code(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    (void)size;
+    struct code *found = argument;
+    if (!is_around(info, found->start))
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X))
+            continue;
+        found->start = (const char *)(info->dlpi_addr + header->p_vaddr);
+        found->end = found->start + header->p_memsz;
+        return 1;
+    }
+    return 0;
+}
+
+int snapshot_find_code(const void *address, struct code *found)
+{
+    found->start = address;
+    return dl_iterate_phdr(visit_code, found);
 }
 
 void snapshot_restore(const struct snapshot *snapshot)

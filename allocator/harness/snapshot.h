@@ -1,9 +1,12 @@
-/* The writable segments of a loaded library, copied once and put back before every run, so that a
- * subject with static state shows the same each time.  Thread-local storage is not restored. */
+/* The writable segments of a loaded library and this thread's copy of its thread-local variables,
+ * copied once and put back before every run, so that a subject with static state shows the same
+ * each time. */
 #ifndef ALLOCHECK_SNAPSHOT_H
 #define ALLOCHECK_SNAPSHOT_H
 
 #include <stddef.h>
+
+#include "confine.h"
 
 enum { SEGMENT_CAPACITY = 16 };
 
@@ -29,6 +32,9 @@ struct snapshot {
 /* Adds the writable segments of the library around `address`, less [hole, hole_end), which is
  * left alone for ever; -1 when there are too many or no memory is left. */
 int snapshot_add(struct snapshot *snapshot, const void *address, char *hole, char *hole_end);
+
+/* The instructions of the library around `address`; 0 if there is none. */
+int snapshot_find_code(const void *address, struct code *found);
 
 void snapshot_restore(const struct snapshot *snapshot);
 

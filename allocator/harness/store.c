@@ -8,10 +8,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "direct.h"
 #include "layout.h"
 #include "pattern.h"
 
-enum { CANARY_BYTE = 0xc5, FOREIGN_BYTE = 0xf0, DIRTY_BYTE = 0xa7 };
+enum { CANARY_BYTE = 0xc5, FOREIGN_BYTE = 0xf0, DIRTY_BYTE = 0xa7, CLEAR_BY_WRITING = 1 << 18 };
 #define PREFERRED_BASE ((char *)0x200000000000)
 #define PREFERRED_MAPS ((char *)0x210000000000)
 #define PREFERRED_ARENA ((char *)0x220000000000)
@@ -72,6 +73,20 @@ static void check_break_canary(struct store *store)
         note_damage(store, (char *)start + wrong);
 }
 
+/* Of many pages most may not be there at all: to write zeros would bring them. */
+static void clear(char *start, char *end)
+{
+    char *first = (char *)pages_up((size_t)start);
+    char *last = (char *)((size_t)end & ~(size_t)(PAGE - 1));
+    if (end - start < CLEAR_BY_WRITING || first >= last) {
+        memset(start, 0, (size_t)(end - start));
+        return;
+    }
+    memset(start, 0, (size_t)(first - start));
+    madvise(first, (size_t)(last - first), MADV_DONTNEED);
+    memset(last, 0, (size_t)(end - last));
+}
+
 static void move_break(struct store *store, size_t end)
 {
     size_t old = store->end;
@@ -79,7 +94,7 @@ static void move_break(struct store *store, size_t end)
     if (end > old) {
         size_t dirty = end < store->touched ? end : store->touched;
         if (dirty > old)
-            memset(store->base + old, 0, dirty - old);
+            clear(store->base + old, store->base + dirty);
     }
     store->end = end;
     size_t room = canary_room(store);
@@ -165,49 +180,101 @@ static int pages_free(const struct store *store, size_t first, size_t count)
            && first_other_byte(store->mapped + first, count, 0) == count;
 }
 
-static void grant_pages(struct store *store, size_t first, size_t count)
+static void take_pages(struct store *store, size_t first, size_t count, enum page_state state)
 {
-    memset(store->mapped + first, 1, count);
-    store->granted += count * PAGE;
+    memset(store->mapped + first, state, count);
+    if (state == PAGE_GRANTED)
+        store->granted += count * PAGE;
     if (first + count > store->maps_end)
         store->maps_end = first + count;
-    mprotect(store->maps + first * PAGE, count * PAGE, PROT_READ | PROT_WRITE);
+    if (state == PAGE_GRANTED)
+        mprotect(store->maps + first * PAGE, count * PAGE, PROT_READ | PROT_WRITE);
+}
+
+static void grant_pages(struct store *store, size_t first, size_t count)
+{
+    take_pages(store, first, count, PAGE_GRANTED);
 }
 
 static void take_pages_back(struct store *store, size_t first, size_t count)
 {
-    for (size_t page = first; page < first + count; page++)
-        if (store->mapped[page]) {
-            store->mapped[page] = 0;
-            store->granted -= PAGE;
-        }
+    for (size_t page = first; page < first + count; page++) {
+        store->granted -= store->mapped[page] == PAGE_GRANTED ? PAGE : 0;
+        store->mapped[page] = PAGE_FREE;
+    }
     madvise(store->maps + first * PAGE, count * PAGE, MADV_DONTNEED);
     mprotect(store->maps + first * PAGE, count * PAGE, PROT_NONE);
 }
 
-static void *store_mmap(void *context, void *address, size_t size, int protection, int flags,
-                        int file, off_t offset)
+/* How many of these pages would be granted by granting all of them. */
+static size_t pages_not_granted(const struct store *store, size_t first, size_t count)
 {
-    (void)address, (void)protection, (void)file, (void)offset;
-    struct store *store = context;
-    if (!size || (flags & MAP_FIXED) || !(flags & MAP_ANONYMOUS)) {
+    size_t others = 0;
+    for (size_t page = first; page < first + count; page++)
+        others += store->mapped[page] != PAGE_GRANTED;
+    return others;
+}
+
+/* Where the subject says: in its own mappings alone. */
+static void *map_there(struct store *store, void *address, size_t bytes, enum page_state state)
+{
+    size_t first, count = bytes / PAGE;
+    if (!page_range(store, address, bytes, &first)) {
         errno = EINVAL;
         return MAP_FAILED;
     }
+    size_t more = state == PAGE_GRANTED ? pages_not_granted(store, first, count) * PAGE : 0;
+    if (!may_grant(store, more))
+        return MAP_FAILED;
+    take_pages_back(store, first, count);
+    take_pages(store, first, count, state);
+    return address;
+}
+
+/* Address space that nobody can access (PROT_NONE) is not memory, and has no cap but its own. */
+static void *store_mmap(void *context, void *address, size_t size, int protection, int flags,
+                        int file, off_t offset)
+{
+    (void)file, (void)offset;
+    struct store *store = context;
     size_t bytes = pages_up(size);
-    if (bytes < size)
-        bytes = SIZE_MAX;
-    if (!may_grant(store, bytes))
+    enum page_state state = protection == PROT_NONE ? PAGE_RESERVED : PAGE_GRANTED;
+    if (!size || !(flags & MAP_ANONYMOUS)) {
+        errno = EINVAL;
+        return MAP_FAILED;
+    }
+    if (flags & MAP_FIXED)
+        return map_there(store, address, bytes < size ? SIZE_MAX : bytes, state);
+    if (!may_grant(store, bytes < size ? SIZE_MAX : state == PAGE_GRANTED ? bytes : 0))
         return MAP_FAILED;
     size_t count = bytes / PAGE;
     for (size_t first = 0; first <= store->maps_end; first++)
         if (!store->mapped[first] && pages_free(store, first, count)) {
-            grant_pages(store, first, count);
+            take_pages(store, first, count, state);
             return store->maps + first * PAGE;
         }
     store->seen |= SEEN_CAPPED;
     errno = ENOMEM;
     return MAP_FAILED;
+}
+
+/* Granted pages stay so whatever their protection; reserved ones are granted when they open. */
+static int store_mprotect(void *context, void *address, size_t size, int protection)
+{
+    struct store *store = context;
+    size_t first, bytes = pages_up(size);
+    if (page_range(store, address, bytes, &first)) {
+        size_t more = pages_not_granted(store, first, bytes / PAGE);
+        if (more && protection != PROT_NONE) {
+            if (!may_grant(store, more * PAGE))
+                return -1;
+            store->granted += more * PAGE;
+            memset(store->mapped + first, PAGE_GRANTED, bytes / PAGE);
+        }
+    } else if ((char *)address >= store->base && (char *)address < store->base + store->opened) {
+        store->is_protected = 1;
+    }
+    return mprotect(address, size, protection);
 }
 
 static int store_munmap(void *context, void *address, size_t size)
@@ -248,7 +315,7 @@ static void *store_mremap(void *context, void *address, size_t old_size, size_t 
         errno = ENOMEM;
         return MAP_FAILED;
     }
-    void *moved = store_mmap(store, NULL, new_size, 0, MAP_ANONYMOUS, -1, 0);
+    void *moved = store_mmap(store, NULL, new_size, PROT_READ, MAP_ANONYMOUS, -1, 0);
     if (moved != MAP_FAILED) {
         memcpy(moved, address, old_pages * PAGE);
         take_pages_back(store, first, old_pages);
@@ -296,8 +363,15 @@ static int open_arena(struct store *store, size_t size)
 int store_open(struct store *store, size_t arena_size)
 {
     memset(store, 0, sizeof *store);
-    store->host = (struct host){ store,        store_sbrk,   store_brk,     store_mmap,
-                                 store_munmap, store_mremap, store_madvise, NULL };
+    store->host = (struct host){ .context = store,
+                                 .sbrk = store_sbrk,
+                                 .brk = store_brk,
+                                 .mmap = store_mmap,
+                                 .munmap = store_munmap,
+                                 .mremap = store_mremap,
+                                 .madvise = store_madvise,
+                                 .mprotect = store_mprotect,
+                                 .call = direct_call };
     char *area = reserve(PREFERRED_BASE, STORE_RESERVE + 2 * PAGE);
     store->maps = reserve(PREFERRED_MAPS, STORE_RESERVE + PAGE);
     store->mapped = mmap(NULL, STORE_RESERVE / PAGE + PAGE, PROT_READ | PROT_WRITE,
@@ -335,6 +409,10 @@ void store_reset(struct store *store, size_t cap)
     store->seen = 0;
     if (cap != store->asked_cap)
         set_cap(store, cap);
+    if (store->is_protected) {
+        mprotect(store->base, store->opened, PROT_READ | PROT_WRITE);
+        store->is_protected = 0;
+    }
     if (store->maps_end) {
         take_pages_back(store, 0, store->maps_end);
         store->granted = store->maps_end = 0;

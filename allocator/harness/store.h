@@ -11,6 +11,9 @@
 enum { PAGE = 4096, CANARY = 256, FENCE = 1 << 16, FOREIGN_CAPACITY = 16 };
 #define STORE_RESERVE ((size_t)1 << 30)
 
+/* Of a page of the mapped regions. */
+enum page_state { PAGE_FREE = 0, PAGE_GRANTED, PAGE_RESERVED };
+
 struct span {
     char *start;
     size_t size;
@@ -26,11 +29,12 @@ struct store {
     size_t opened;  /* pages below base + opened are accessible, FENCE bytes above are not */
     size_t ever_opened, asked_cap;
     size_t touched; /* bytes below base + touched may differ from zero */
+    int is_protected; /* the subject has changed how pages below the break can be accessed */
     struct span foreign[FOREIGN_CAPACITY];
     int foreign_count;
 
     char *maps;             /* mapped regions live here */
-    unsigned char *mapped;  /* one byte a page: granted or not */
+    unsigned char *mapped;  /* one byte a page: enum page_state */
     size_t maps_end;        /* no page from here on has been granted in this run */
 
     char *arena;

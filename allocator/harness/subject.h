@@ -6,11 +6,12 @@
 #ifndef ALLOCHECK_SUBJECT_H
 #define ALLOCHECK_SUBJECT_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { SUBJECT_VERSION = 1 };
+enum { SUBJECT_VERSION = 2 };
 
 /* The operating system as the subject sees it: the names it calls are bound to these. */
 struct host {
@@ -23,7 +24,15 @@ struct host {
     void *(*mremap)(void *context, void *address, size_t old_size, size_t new_size, int flags,
                     void *new_address);
     int (*madvise)(void *context, void *address, size_t size, int advice);
+    int (*mprotect)(void *context, void *address, size_t size, int protection);
+    /* The same by number: 1 if that is one of them, *result as the kernel would answer. */
+    int (*call)(const struct host *host, long number, const long *operands, long *result);
     void (*exit)(void *context, int status);
+    void (*abort)(void *context);
+    void (*forbidden)(void *context, long call);
+    int (*sigaction)(void *context, int number, const struct sigaction *action,
+                     struct sigaction *old);
+    int (*signal_mask)(void *context, int how, const sigset_t *set, sigset_t *old);
 };
 
 struct heap_block {
@@ -40,6 +49,7 @@ struct subject {
     const char *(*bind)(const struct host *host);
     const void *inside; /* an address in the prebuilt library that bind loaded; NULL when there is
                            none, or when the process had it already (then it is never restored) */
+    void (*start)(void); /* the constructors of that library: to be called before init */
     int (*init)(void *arena, size_t arena_size); /* 0 when the heap is ready */
     void *(*malloc)(size_t size);
     void *(*calloc)(size_t count, size_t size);

@@ -20,6 +20,8 @@ _RULES = {
     Outcome.HANG: "hang",
     Outcome.EXIT: "exit",
 }
+# x86-64's numbers of the system calls that make another process, or become another program.
+_PROCESS_CALLS = {56: "clone", 57: "fork", 58: "vfork", 59: "execve", 322: "execveat"}
 _MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
 _NEAR_NULL = 65536
 _MUCH, _MOST = 1 << 26, 1 << 40  # bytes; more than the second nobody grants
@@ -35,6 +37,8 @@ def judge_ending(case: Case) -> None:
     rule = _RULES.get(run.outcome)
     if rule is None:
         return
+    if rule == "crash" and run.signal == signal.SIGSYS:
+        rule = "exit"
     if run.stage is Stage.RESTORE:
         raise CannotJudge(f"the harness ended with {run.outcome.name} while restoring the subject")
     if run.outcome is Outcome.HANG and run.stage not in (Stage.INIT, Stage.CALL):
@@ -144,12 +148,17 @@ def _operand(op: Op) -> tuple[int, ...]:
 
 def _ending_text(case: Case) -> str:
     run = case.run
+    if run.outcome is Outcome.SIGNAL and run.signal == signal.SIGSYS:
+        call = _PROCESS_CALLS.get(run.fault, "a forbidden system call")
+        return f"started another process or program ({call})"
     if run.outcome is Outcome.SIGNAL:
         at = f" at {case.place(run.fault)}" if run.fault else ""
         return f"{_signal_name(run.signal)}{at}"
     if run.outcome is Outcome.EXIT:
         return f"called exit({run.exit_status})"
     if run.outcome is Outcome.HANG:
+        if run.signal:
+            return "waits and does not come back"
         return "used up the CPU time limit"
     if run.outcome is Outcome.ABORT:
         return "called abort"
