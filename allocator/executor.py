@@ -64,16 +64,26 @@ class Executor:
         """Carries out one command of sandbox.py; ends the run as the child's end says."""
         raise NotImplementedError
 
-    def run(self, trace: Trace, *, check: str = "none", cpu_limit_ms: int = CPU_LIMIT_MS) -> Run:
+    def run(self, trace: Trace, *, check: str = "none", cpu_limit_ms: int = CPU_LIMIT_MS,
+            walk: bool = False) -> Run:  # fmt: skip
         """Runs a whole trace from a restored subject.
 
         `check`: the subject's validity predicate is called "none" (never), at the "end", after
-        "each" operation.  The CPU time limit is for one call of the subject.
+        "each" operation.  The CPU time limit is for one call of the subject.  `walk`: the run has
+        the layout at its end, if nothing is known to be wrong with it.
         """
         self._make_room(capacity_for(trace))
         self.region.write_trace(trace, check, cpu_limit_ms)
         self._call(sandbox.RUN)
-        return self.last_run()
+        run = self.last_run()
+        return self.walked(run) if walk else run
+
+    def walked(self, run: Run) -> Run:
+        """The last run with its layout: as it is where it was cut short, or something is wrong."""
+        if run.outcome is not Outcome.FINISHED or run.damages:
+            return run
+        layout = self.layout()
+        return run if len(layout) == WALK_CAPACITY else replace(run, layout=layout)
 
     def _make_room(self, capacity: int) -> None:
         if capacity > self.region.capacity:
@@ -291,7 +301,7 @@ def open_executor(subject: Subject, sandbox: bool | None = None, decoder: Path |
 
 
 def run_fresh(subject: Subject, trace: Trace, *, check: str = "none",
-              cpu_limit_ms: int = CPU_LIMIT_MS) -> Run:  # fmt: skip
+              cpu_limit_ms: int = CPU_LIMIT_MS, walk: bool = False) -> Run:  # fmt: skip
     """Runs one trace in a process of its own: what a finding must survive."""
     with Sandboxed(subject, None, max(64, capacity_for(trace))) as executor:
-        return executor.run(trace, check=check, cpu_limit_ms=cpu_limit_ms)
+        return executor.run(trace, check=check, cpu_limit_ms=cpu_limit_ms, walk=walk)

@@ -38,7 +38,7 @@ void *mem_resize(struct mem_heap *heap, void *payload, size_t size);
 /* Frees the block.  NULL is allowed.  Keeps errno. */
 void mem_free(struct mem_heap *heap, void *payload);
 
-/* The bytes that may be used at `payload`, at least those asked for. */
+/* The bytes that may be used at `payload`, at least those asked for; 0 for NULL. */
 size_t mem_usable_size(const struct mem_heap *heap, const void *payload);
 
 /* One block as mem_walk shows it: where it starts, what it spans, its overhead included. */

@@ -7,6 +7,7 @@ lays out the table.
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ from rich.table import Table
 from allocator.catalogue import bundled, planted_bugs
 from allocator.subject import SubjectError
 from ci.killing import plan as plans
-from ci.killing import rules, schedule, survivors, targets
+from ci.killing import rules, schedule, summary, survivors, targets
 from ci.killing.attempt import LAYERS, Attempt, Terms
 from ci.killing.engines import ENGINES
 from ci.killing.journal import Journal
@@ -34,6 +35,7 @@ from ci.killing.page import to_html
 from ci.killing.plan import Plan
 from ci.killing.schedule import Task
 from ci.killing.table import WIDTH, Board, cell, to_json, to_text
+from ci.killing.targets import Target
 from fuzz.report.page import write as write_page
 
 DEFAULT_MUTANTS = 40
@@ -83,11 +85,14 @@ def parser() -> Parser:
                     help="black: neither white-box rules nor model; white: no model")  # fmt: skip
     it.add_argument("--cpu-seconds", type=_seconds, default=20.0, metavar="S",
                     help="for each engine on each target and variant (default: 20)")  # fmt: skip
+    it.add_argument("--short", type=_seconds, default=3.0, metavar="S",
+                    help="what is not killed in S gets the whole budget (default: 3)")  # fmt: skip
     it.add_argument("--first", action="store_true", help="one kill is enough: spare later engines")
     it.add_argument("--jobs", type=_positive, default=2, help="processes (default: 2)")
     it.add_argument("--seed", type=_positive, default=1, help="default: 1")
     it.add_argument("--resume", action="store_true", help="take what the journal in --out knows")
     it.add_argument("--out", type=Path, default=Path("out/kill_table"), help="default: %(default)s")
+    it.add_argument("--write", action="store_true", help="put the figures into ci/KILLS.md")
     it.add_argument("--report", type=Path, metavar="FILE", help="write the page here too (HTML)")
     it.add_argument("--rules", action="store_true", help="only ask whether every rule is needed")
     return it
@@ -140,16 +145,17 @@ class Session:
         self._journal = Journal(words.out / "journal.jsonl", words.resume)
 
     def run(self) -> None:
-        """Everything; Ctrl-C leaves what was found so far on the board."""
+        """Everything, a short run first; Ctrl-C leaves what was found so far on the board."""
+        words = self._words
         try:
             with self._progress("mutants") as tell:
-                for spec in self._words.subjects or bundled():
+                for spec in words.subjects or bundled():
                     self.board.plans = [*self.board.plans, self._plan(spec, tell)]
-            if self._words.first:
-                for engine in self._words.engines:
-                    self._attempts([engine])
-            else:
-                self._attempts(self._words.engines)
+            rounds = [[engine] for engine in words.engines] if words.first else [words.engines]
+            for engines in rounds:
+                if words.short < words.cpu_seconds:
+                    self._attempts(engines, words.short)
+                self._attempts(engines, words.cpu_seconds)
         except KeyboardInterrupt:
             self.board.interrupted = True
 
@@ -166,9 +172,9 @@ class Session:
             tell=tell,
         )
 
-    def _attempts(self, engines: Sequence[str]) -> None:
-        """All attempts of these engines that the journal does not know."""
-        tasks = [task for task in self._tasks(engines) if not self._known(task)]
+    def _attempts(self, engines: Sequence[str], seconds: float) -> None:
+        """All attempts of these engines that the journal does not know, within so many seconds."""
+        tasks = [task for task in self._tasks(engines, seconds) if not self._known(task)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                    TimeElapsedColumn())  # fmt: skip
         with (
@@ -181,16 +187,26 @@ class Session:
                 progress.advance(bar)
                 self._say(progress.console, task, attempt)
 
-    def _tasks(self, engines: Sequence[str]) -> Iterator[Task]:
+    def _tasks(self, engines: Sequence[str], seconds: float) -> Iterator[Task]:
         words = self._words
-        terms = Terms(words.layers, words.seed, words.cpu_seconds, words.out)
+        terms = Terms(words.layers, words.seed, seconds, words.out)
         for plan in self.board.plans:
             for target in plan.targets:
                 if words.first and self._is_killed(target.name):
                     continue
+                if seconds > words.short and self._is_settled(target):
+                    continue
                 for engine in engines:
+                    made = self.board.attempts.get((target.name, engine))
+                    if made is not None and made.killed:
+                        continue
                     key = self._journal.key(target, engine, terms)
                     yield Task(key, target, engine, terms)
+
+    def _is_settled(self, target: Target) -> bool:
+        """It is known to be equivalent: a short run is enough to ask whether that is still so."""
+        entry = survivors.of(target, self.board.known)
+        return entry is not None and entry.word in survivors.SETTLED
 
     def _is_killed(self, name: str) -> bool:
         made = self.board.attempts.items()
@@ -265,6 +281,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     print(to_text(session.board))
+    if words.write and not session.board.interrupted:
+        told = shlex.join(sys.argv[1:] if arguments is None else arguments)
+        summary.write(session.board, f"python ci/kill_table.py {told}")
     print(f"written: {words.out}/kills.txt, .json, .html ({time.monotonic() - started:.0f} s)")
     return session.board.status
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
 from allocator import executor
 from allocator.subject import Subject
@@ -37,13 +38,19 @@ class Bench:
         self.predict = exact_model(subject)
 
     def execute(self, trace: Trace, *, cpu_limit_ms: int = executor.CPU_LIMIT_MS) -> Run:
-        """Runs a trace, the validity predicate after each operation."""
-        return self.executor.run(trace, check=_check(trace), cpu_limit_ms=cpu_limit_ms)
+        """Runs a trace, the validity predicate after each operation, the walk at the end."""
+        return self.executor.run(trace, cpu_limit_ms=cpu_limit_ms, **self._looks(trace))
 
     def execute_fresh(self, trace: Trace, *, cpu_limit_ms: int = executor.CPU_LIMIT_MS) -> Run:
         """The same in a process of its own."""
-        check = _check(trace)
-        return executor.run_fresh(self.subject, trace, check=check, cpu_limit_ms=cpu_limit_ms)
+        return executor.run_fresh(
+            self.subject, trace, cpu_limit_ms=cpu_limit_ms, **self._looks(trace)
+        )
+
+    def _looks(self, trace: Trace) -> dict[str, Any]:
+        short = len(trace) <= LONG
+        walk = short and self.predict is not None and "walk" in self.subject.has
+        return {"check": "each" if short else "end", "walk": walk}
 
     def judge(self, trace: Trace, run: Run) -> Verdict:
         """The verdict on a run at hand, the exact model's word included; see glance."""
@@ -91,10 +98,6 @@ class Bench:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _check(trace: Trace) -> str:
-    return "each" if len(trace) <= LONG else "end"
 
 
 def rules_on(subject: Subject, rules: frozenset[str] = ALL) -> tuple[str, ...]:

@@ -17,17 +17,19 @@ from pathlib import Path
 from allocator.catalogue import resolve
 from allocator.subject import Subject, SubjectError
 from fuzz import findings
+from fuzz.asking import Questions
 from fuzz.bench import Bench, rules_on
+from fuzz.budget import Budget
+from fuzz.dedicated import dedicated, worth_judging
 from fuzz.guided_phase import GuidedPhase
 from fuzz.job import SEARCH_CPU_MS
-from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges
-from fuzz.options import CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, Budget, Options
+from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges, program_bytes
+from fuzz.options import ASKED_OF, ASKING, CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, Options
 from fuzz.results import Report, Result
-from models import cycles
 from models.check import Finding
 from models.observation import Run
 from models.policy import Policy
-from models.trace import Kind, Trace, TraceError, from_text
+from models.trace import Trace, TraceError, from_text
 
 LENGTHS = (64, 256, 1024)  # operations a program
 FIRST_CHUNK, CHUNK, CHUNK_TURNS = 4, 1000, 6  # of random programs; doubled every so many turns
@@ -65,6 +67,8 @@ class Campaign(GuidedPhase):
         self._policy = Policy()
         self._found = set(self.options.found)
         self._known = self._slow = 0
+        self._waiting: list[bytes] = []
+        self._asked = 0
 
     def run(self) -> Result:
         """Runs all phases; what goes wrong is the result's error, but for KeyboardInterrupt."""
@@ -98,6 +102,7 @@ class Campaign(GuidedPhase):
         self.result.notes += subject.notes
         with Bench(subject, self.options.rules) as self._bench:
             self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))
+            self._questions = Questions(self._bench.executor, self._limits, self.options.seed)
             self._replay_saved()
             searched = self._can_guide(subject)
             if self.options.dense:
@@ -189,7 +194,7 @@ class Campaign(GuidedPhase):
 
     def _dense(self, share: float) -> None:
         """Random programs, most of them dense, in chunks that one call runs."""
-        budget = Budget(self.options, share)
+        budget = Budget(self.options.seconds, self.options.runs, share)
         judging, most = 0.0, CHUNK
         for turn in count():
             now = budget.cut(min(most, FIRST_CHUNK << min(turn // CHUNK_TURNS, 8)))
@@ -201,11 +206,22 @@ class Campaign(GuidedPhase):
             searched = time.monotonic()
             if not budget.seconds or judging < JUDGING_SHARE * budget.elapsed:
                 self._sample(self._bench.executor.last_trace())
+                counted = self.options.runs and now // ASKED_OF
+                self._ask(0 if counted else ASKING * (searched - started), counted or 3)
             judging += time.monotonic() - searched
             if not self.options.runs:  # chunks of some CHUNK_SECONDS
                 faster = searched - started < CHUNK_SECONDS
                 most = min(2 * most, CHUNK) if faster else max(1, now // 4)
             self.tell(f"dense programs: {self.result.executions:,} executions")
+
+    def _ask(self, seconds: float, least: int) -> None:
+        """Random programs for the exact model, for so many seconds, but `least` in any case."""
+        until = time.monotonic() + seconds
+        while self._bench.predict and not self._enough:
+            if least <= 0 and time.monotonic() >= until:
+                return
+            self._sample(self._questions.next())
+            least -= 1
 
     def _search(self, turn: int, chunk: int) -> None:
         """Runs the chunk number `turn` of random programs, and considers what is suspicious."""
@@ -230,7 +246,7 @@ class Campaign(GuidedPhase):
 
     def _cycles(self) -> None:
         """The rules that need many operations, on traces made for them."""
-        budget = Budget(self.options, CYCLES_SHARE)
+        budget = Budget(self.options.seconds, self.options.runs, CYCLES_SHARE)
         rounds = max(1, self.options.runs // 500) if self.options.runs else 10_000
         length = program_bytes(CYCLE_OPERATIONS)
         for turn in range(rounds):
@@ -246,41 +262,3 @@ class Campaign(GuidedPhase):
                     self._judge(trace, run)
                 if budget.seconds and not budget.cut(1):
                     return
-
-
-def program_bytes(operations: int) -> int:
-    """The length of a program of so many operations."""
-    return PROFILE_BYTES + operations * OPERATION_BYTES
-
-
-def dedicated(trace: Trace, subject: Subject) -> Iterator[Trace]:
-    """Traces made from `trace` for the rules that need many operations or refused pages."""
-    contract = subject.contract
-    store = contract.arena or cycles.STORE
-    if contract.reclaims and "free" in subject.has:
-        yield cycles.cycle_trace(trace)
-        yield cycles.exhaust(trace, probe=store // 64, store=store)
-        if contract.coalesces:
-            yield cycles.largest_block(trace, store)
-    if subject.memory_known:
-        yield from cycles.denials(trace)
-
-
-def worth_judging(trace: Trace, run: Run) -> bool:
-    """A dedicated trace that may show more than the tripwire sees.
-
-    Under refusals that is nothing.  Repeated cycles must hold more and more, or grant less; what
-    a single one could have before and after, the judge must compare.
-    """
-    if run.suspicious:
-        return True
-    held, capacity, granted = [], [], 0
-    for op, seen in zip(trace, run.observations, strict=False):
-        granted += op.size if seen.address else 0
-        if op.kind is Kind.FREE_ALL:
-            held.append(seen.granted)
-            capacity.append(granted)
-            granted = 0
-    if len(held) >= cycles.EXHAUSTING_CYCLES:
-        return held[-1] > held[len(held) // 2] or capacity[-1] < max(capacity)
-    return all(op.kind is not Kind.DENY for op in trace)

@@ -6,7 +6,7 @@
 #include "decoder_tables.h"
 
 enum { LIVE_CAPACITY = 512, FREED_CAPACITY = 8, OWN_SIZES = 4, PAGE = 4096,
-       PLAIN_DISTANCES = 16, BULK = 1 << 20 };
+       PLAIN_DISTANCES = 16, BULK = 1 << 20, STEP = 16 };
 
 /* ---- the decoder's state ---- */
 
@@ -28,6 +28,7 @@ struct decoder {
     uint32_t names;
     int huge, bulky;
     uint64_t last_size;
+    uint64_t laid; /* bytes of blocks one behind another, had nothing been freed */
     uint64_t own[OWN_SIZES];
     struct block freed[FREED_CAPACITY];
     uint8_t actions[256];
@@ -81,10 +82,13 @@ static int subject_allows(const struct decode_limits *limits, enum action action
 /* Swarm: a set bit of profile[0] switches an ordinary action off; of the disturbing ones, each
  * takes part in a quarter of the programs, misuse in a quarter of those: a promised abort ends
  * them.  Malloc and free always take part. */
-static int takes_part(const uint8_t *profile, enum action action)
+static int takes_part(const struct decode_limits *limits, const uint8_t *profile,
+                      enum action action)
 {
     if (action <= A_FREE)
         return 1;
+    if (switched(limits, DECODE_RARE) && (action == A_DENY || action == A_FOREIGN))
+        return profile[1] >> 2 * (action - A_DENY) & 1;
     if (action < A_DENY)
         return !(profile[0] >> (action - A_CALLOC) & 1);
     unsigned shift = 2 * (unsigned)(action - A_DENY);
@@ -99,7 +103,7 @@ static void choose_actions(struct decoder *d, const uint8_t *profile, int dense)
     uint32_t weights[ACTIONS];
     uint32_t total = 0;
     for (enum action action = 0; action < ACTIONS; action++) {
-        int in = subject_allows(d->limits, action) && takes_part(profile, action);
+        int in = subject_allows(d->limits, action) && takes_part(d->limits, profile, action);
         weights[action] = in ? share[action] : 0;
         total += weights[action];
     }
@@ -119,7 +123,7 @@ static void choose_actions(struct decoder *d, const uint8_t *profile, int dense)
 static int is_bulky(const uint8_t *profile, const struct decode_limits *limits)
 {
     int roomy = !limits->heap_bytes || limits->heap_bytes >= 4 * BULK;
-    return roomy && profile[3] >> 5 == 7 && profile[4] & 0x40;
+    return roomy && ((profile[3] >> 5 == 7 && profile[4] & 0x40) || switched(limits, DECODE_RARE));
 }
 
 static uint64_t store_of(const uint8_t *profile, const struct decode_limits *limits)
@@ -145,6 +149,7 @@ static void open_decoder(struct decoder *d, const uint8_t *profile,
     d->live_count = d->freed_count = d->freed_since = d->names = 0;
     d->huge = !dense;
     d->last_size = 16;
+    d->laid = 0;
     d->own[0] = profile[5];
     d->own[1] = profile[6] * (uint64_t)4;
     d->own[2] = profile[7] * (uint64_t)16;
@@ -180,6 +185,7 @@ static uint32_t make(struct decoder *d, uint64_t size)
     d->last_size = size;
     d->freed_since = 0;
     if (!hopeless(d, size)) {
+        d->laid += (size + 2 * STEP - 1) / STEP * STEP;
         if (d->live_count == LIVE_CAPACITY)
             forget(d, 0);
         d->live[d->live_count++] = (struct block){ size, name };
@@ -193,6 +199,8 @@ static struct block release(struct decoder *d, uint32_t index)
     d->freed[d->freed_count++ % FREED_CAPACITY] = block;
     d->freed_since++;
     forget(d, index);
+    if (!d->live_count)
+        d->laid = 0;
     return block;
 }
 
@@ -208,6 +216,8 @@ static uint64_t huge_size(const struct decoder *d, unsigned class, unsigned deta
 {
     uint64_t base = d->limits->huge[class & 7];
     uint64_t distance = class & 8 ? detail * 8 : detail >> 1 & 31;
+    if (!(class & 8) && distance >= 24) /* the limit itself, more often than its neighbours */
+        distance = 0;
     return base == UINT64_MAX || detail & 1 ? base - distance : base + distance;
 }
 
@@ -241,6 +251,19 @@ static uint64_t bulky_size(const struct decoder *d, unsigned class, unsigned det
     return size + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
 }
 
+/* Up to where pages end: a page or a few, or so many bytes that the blocks so far and this one fill
+ * some, which is what the last block of an arena does. */
+static uint64_t pages_size(const struct decoder *d, unsigned class, unsigned detail)
+{
+    if (!(class & 8))
+        return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
+    uint64_t unit = (uint64_t)PAGE << (class & 7) % 5;
+    if (unit > d->recurring_bytes)
+        unit = PAGE;
+    uint64_t rest = unit - d->laid % unit;
+    return rest + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
+}
+
 static uint64_t size_of_class(const struct decoder *d, enum size_class kind, unsigned class,
                               unsigned detail)
 {
@@ -254,8 +277,7 @@ static uint64_t size_of_class(const struct decoder *d, enum size_class kind, uns
     case S_MERGED: return freed_size(d, class, detail, 1);
     case S_SAME: return d->last_size + (class & 8 ? near(d, detail) : 0);
     case S_OWN: return d->own[detail % OWN_SIZES];
-    case S_PAGES:
-        return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
+    case S_PAGES: return pages_size(d, class, detail);
     case S_SHARE: return d->share_bytes / 256 * detail + class;
     case S_LARGE: return (uint64_t)detail * 1024 * (class ? 1 : 4) + class;
     case S_HUGE: return huge_size(d, class, detail);
@@ -281,7 +303,7 @@ static uint64_t palette_size(const struct decoder *d, const uint8_t *bytes)
     if (is_extreme(d, bytes))
         return huge_size(d, bytes[3] >> 5, bytes[3]);
     enum size_class kind = d->palette[bytes[2] & 15];
-    if (d->bulky && (bytes[2] & 15) == 0)
+    if (d->bulky && (bytes[2] & 15) <= switched(d->limits, DECODE_RARE))
         kind = S_BULKY;
     uint64_t size = size_of_class(d, kind, bytes[2] >> 4, bytes[3]);
     int negative = size > UINT64_MAX - 1024 && kind != S_HUGE;
@@ -354,10 +376,15 @@ static struct op decode_aligned(struct decoder *d, const uint8_t *bytes)
     unsigned place = (choice + choice / 8) % EXPONENTS;
     if (choice >= 64 && huge)
         place = EXPONENTS + choice % FAR_EXPONENTS;
-    uint64_t alignment = power_of_two(d->limits->exponents[place]);
+    unsigned exponent = d->limits->exponents[place];
+    if (exponent < 3 && !switched(d->limits, DECODE_INVALID_ALIGNMENT))
+        exponent += 4; /* 1, 2 and 4 are no alignments everywhere */
+    uint64_t alignment = power_of_two(exponent);
     uint64_t size = palette_size(d, bytes);
     if (choice % 8 == 7 && alignment < PAGE)
         size = alignment; /* the sizes that forget the header's place */
+    if (place >= EXPONENTS && bytes[3] & 1)
+        size = 0 - alignment - (bytes[3] >> 1 & 63); /* those that wrap with the alignment */
     if (choice == 63 && huge && switched(d->limits, DECODE_INVALID_ALIGNMENT))
         alignment = bytes[3];
     return made(order[turn], make(d, alignment > size ? alignment : size), alignment, size);
@@ -437,7 +464,7 @@ static struct op decode_one(struct decoder *d, const uint8_t *bytes)
     case A_CALLOC: return decode_calloc(d, bytes);
     case A_REALLOC: return decode_realloc(d, bytes);
     case A_ALIGNED: return decode_aligned(d, bytes);
-    case A_FREE_ALL: d->live_count = 0; return plain(OP_FREE_ALL, 0, 0);
+    case A_FREE_ALL: d->live_count = 0; d->laid = 0; return plain(OP_FREE_ALL, 0, 0);
     default: return decode_rest(d, bytes, action);
     }
 }

@@ -32,6 +32,8 @@ enum decode_switch {
     DECODE_REALLOC_ZERO = 4,       /* realloc p 0 may appear */
     DECODE_INVALID_ALIGNMENT = 8,  /* alignments that are no power of two may appear */
     DECODE_DENSE = 16,             /* every program is a dense one: much traffic, no rare paths */
+    DECODE_RARE = 32,              /* every program meets what is rare: refused pages, a break that
+                                      moves, large blocks where there is room */
 };
 
 /* What the subject has and its contract allows; fuzz/limits.py mirrors it. */

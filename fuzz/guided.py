@@ -52,6 +52,13 @@ class Death:
         return f"{status} ({self.words})" if self.words else status
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Programs that the corpus has gained; told at each look at the worker, even if none."""
+
+    programs: tuple[bytes, ...]
+
+
 def available() -> bool:
     """Atheris can be had on this platform and Python."""
     return importlib.util.find_spec("atheris") is not None
@@ -79,20 +86,25 @@ def drop_seed(corpus: Path, program: bytes) -> None:
 class Guided:
     """A guided search within its budget, through as many workers as it takes.
 
-    `executions` and `operations` count what was done so far; `tell` is called now and then.
+    `executions` and `operations` count what was done so far; `tell` is called now and then.  With
+    `keeps` it says too what the corpus gains.
     """
 
-    def __init__(self, job: Job, log: Path, tell: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, job: Job, log: Path, tell: Callable[[], None] = lambda: None, *, keeps: bool = False
+    ) -> None:
         self._job = job
+        self._keeps = keeps
         self._log = log
         log.unlink(missing_ok=True)
         self._tell = tell
         self._before = (0, 0)
         self._checked = False
+        self._kept: set[str] = set()
         self.executions = self.operations = 0
 
-    def run(self) -> Generator[Suspect | Death, None, None]:
-        """Searches; what the worker suspects comes out as it is found.
+    def run(self) -> Generator[Suspect | Death | Kept, None, None]:
+        """Searches; what the worker suspects comes out as it is found, and what it keeps.
 
         Raises SubjectError when the worker cannot work: it dies before its first program, again
         and again on the way, or shows no C edges where the subject was built with them.
@@ -124,7 +136,7 @@ class Guided:
         spent = (self._job.runs and job.runs <= 0) or (self._job.seconds and job.seconds < 0.5)
         return None if spent else job
 
-    def _watch(self, worker: _Worker, started: float) -> Iterator[Suspect]:
+    def _watch(self, worker: _Worker, started: float) -> Iterator[Suspect | Kept]:
         moved = time.monotonic()
         rest = worker.rest()
         while worker.running:
@@ -133,6 +145,8 @@ class Guided:
                     self._note_progress()
                     yield message
                     rest = worker.rest()
+            if self._keeps:
+                yield Kept(tuple(self._gained()))
             now = time.monotonic()
             if self._note_progress():
                 moved = now
@@ -150,6 +164,13 @@ class Guided:
         self._note_progress()
         if not self.executions and not self._finished():
             raise SubjectError(f"the search does not start: {self._last_words()}")
+
+    def _gained(self) -> Iterator[bytes]:
+        """What the corpus did not have; the worker may be writing one, which is read later."""
+        for entry in os.scandir(self._job.corpus):
+            if entry.name not in self._kept and entry.stat().st_size > PROFILE_BYTES:
+                self._kept.add(entry.name)
+                yield Path(entry.path).read_bytes()
 
     def _note_progress(self) -> bool:
         entry = read_journal(self._job.journal)

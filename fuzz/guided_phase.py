@@ -5,6 +5,7 @@ A part of campaign.py's Campaign; the processes are guided.py's, the files are c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -12,13 +13,23 @@ from pathlib import Path
 
 from allocator.subject import Subject
 from fuzz import guided
+from fuzz.asking import Questions
 from fuzz.bench import Bench
+from fuzz.budget import Budget
 from fuzz.corpus import Corpus
-from fuzz.guided import Death, Guided
+from fuzz.guided import POLL_SECONDS, Death, Guided, Kept
 from fuzz.job import Job, Survey, Suspect
 from fuzz.limits import Limits
 from fuzz.native import decode, decoder_library, mutator_library
-from fuzz.options import CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, SEARCH_SHARE, Budget, Options
+from fuzz.options import (
+    ASKED_OF,
+    ASKING,
+    CYCLES_SHARE,
+    DENSE_SHARE,
+    KNOWN_LIMIT,
+    SEARCH_SHARE,
+    Options,
+)
 from fuzz.results import Result
 from models.observation import Outcome, Run
 from models.trace import Trace, from_text
@@ -33,7 +44,8 @@ def job_of(subject: Subject, limits: Limits, folder: Path, options: Options, fin
         subject = find(subject.name, prefix=options.prefix, coverage=True)
     rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
     # The survey of several parts is one, and whoever collects them does it.
-    budget = Budget(options, rest if options.part else rest * SEARCH_SHARE)
+    share = rest if options.part else rest * SEARCH_SHARE
+    budget = Budget(options.seconds, options.runs, share)
     return Job(
         subject,
         limits.pack(),
@@ -74,6 +86,10 @@ class GuidedPhase:
     _enough: bool
     _folder: Callable[[], Path]
     _consider: Callable[[Trace, Run], None]
+    _sample: Callable[[Trace], None]
+    _questions: Questions
+    _waiting: list[bytes]
+    _asked: int
 
     def _can_guide(self, subject: Subject) -> bool:
         options, notes = self.options, self.result.notes
@@ -108,7 +124,8 @@ class GuidedPhase:
 
     def _search_guided(self, job: Job) -> None:
         log = self._folder() / f"search{self.options.part}.log"
-        search = Guided(job, log, self._progress(lambda: search))
+        tell, keeps = self._progress(lambda: search), self._bench.predict is not None
+        search = Guided(job, log, tell, keeps=keeps)
         before = (self.result.executions, self.result.ops)
         try:
             with closing(search.run()) as messages:  # the worker ends with it, come what may
@@ -116,13 +133,35 @@ class GuidedPhase:
                     self._count_guided(before, search)
                     if isinstance(message, Suspect):
                         self._reconsider(from_text(message.trace))
-                    else:
+                    elif isinstance(message, Death):
                         self._after_death(message)
+                    else:
+                        self._ask_kept(message, search)
                     if self._enough:
                         break
         finally:
             self._count_guided(before, search)
             job.journal.unlink(missing_ok=True)
+
+    def _ask_kept(self, kept: Kept, search: Guided) -> None:
+        """The exact model is asked about what the corpus gained, and where that leaves time about
+        random programs; where runs are counted, about one program in ASKED_OF of the search's."""
+        self._waiting += kept.programs
+        until = time.monotonic() + ASKING * POLL_SECONDS
+        while self._bench.predict and not self._enough:
+            if self._waiting:
+                trace = decode(self._waiting.pop(), self._limits.pack())
+            else:
+                trace = None if self.options.runs else self._questions.next()
+            self._asked += 1
+            over = (
+                self._asked * ASKED_OF > search.executions
+                if self.options.runs
+                else (time.monotonic() > until)
+            )
+            if trace is None or over:
+                return
+            self._sample(trace)
 
     def _survey(self, job: Job) -> frozenset[str] | None:
         """The programs worth keeping, None where the survey did not come to its end."""

@@ -39,7 +39,7 @@ PAIRS = (
 )  # fmt: skip
 COUNTS = (1, 2, 3, 4, 7, 8, 16, 0)  # of a calloc; 0: as many as there are bytes, or none
 # Alignments are powers of two: these a heap can grant, those behind them it hardly can.
-EXPONENTS = (3, 4, 5, 6, 7, 8, 12, 6, 4, 5, 6, 9, 10, 11, 12, 7)
+EXPONENTS = (3, 4, 5, 6, 7, 8, 12, 0, 4, 5, 6, 9, 10, 11, 13, 2)
 FAR_EXPONENTS = (14, 16, 20, 31, 32, 47, 62, 63)
 PROFILE_BYTES, OPERATION_BYTES = 8, 4
 _PROBED = 1024
@@ -64,6 +64,7 @@ class Switch(IntFlag):
     REALLOC_ZERO = 4
     INVALID_ALIGNMENT = 8
     DENSE = 16
+    RARE = 32
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class Limits:
     def dense(self) -> Limits:
         """The same, with nothing but dense programs."""
         return replace(self, switches=self.switches | Switch.DENSE)
+
+    def rare(self) -> Limits:
+        """The same, with nothing but programs that meet refused pages and large blocks."""
+        return replace(self, switches=self.switches | Switch.RARE)
 
     def pack(self) -> bytes:
         """The record of decoder.h."""
@@ -111,6 +116,11 @@ def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:
         switches |= switch if on else Switch(0)
     heap = contract.arena or (DEFAULT_STORE if subject.prebuilt is None else 0)
     return Limits(frozenset(kinds), switches, heap, tuple(edges))
+
+
+def program_bytes(operations: int) -> int:
+    """The length of a program of so many operations."""
+    return PROFILE_BYTES + operations * OPERATION_BYTES
 
 
 def probe_edges(run: Callable[[Trace], Run], subject: Subject) -> tuple[int, ...]:

@@ -19,9 +19,10 @@ sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's 
 from allocator import binding
 from allocator.executor import InProcess
 from allocator.sandbox import limit_memory
+from fuzz.bench import exact_model
 from fuzz.job import ENOUGH, SEARCH_CPU_MS, STATE_COUNTERS, Job, Survey, Suspect, to_line
 from fuzz.journal import Journal
-from models.judge import CannotJudge, judge
+from models.judge import CannotJudge, Predict, judge
 from models.trace import to_text
 
 SAMPLED = 4096  # one in so many programs is judged without being suspicious
@@ -52,6 +53,7 @@ class Search:
         self._executor = executor
         self._messages = messages
         self._journal = Journal(job.journal, job.max_program)
+        self._predict = exact_model(job.subject)
         self._told: dict[str, list[int]] = {}
         self._started = time.monotonic()
         self._judging = 0.0
@@ -69,15 +71,15 @@ class Search:
         if sampled and os.getppid() != self._parent:
             os._exit(ENOUGH)
         if suspicious or sampled:
-            self._consider()
+            self._consider(None if suspicious else self._predict)
 
-    def _consider(self) -> None:
+    def _consider(self, predict: Predict | None) -> None:
         now = time.monotonic()
         if self._judging > JUDGING_SHARE * (now - self._started) + 1:
             return
         trace, run = self._executor.last_trace(), self._executor.last_run()
         try:
-            verdict = judge(trace, run, self._executor.subject.contract, self._job.rules)
+            verdict = judge(trace, run, self._executor.subject.contract, self._job.rules, predict)
         except CannotJudge:
             return
         finally:
@@ -201,7 +203,7 @@ def survey(job: Job, messages: int) -> None:
             continue
         trace, run = executor.last_trace(), executor.last_run()
         try:
-            verdict = judge(trace, run, job.subject.contract, job.rules)
+            verdict = judge(trace, run, job.subject.contract, job.rules, exact_model(job.subject))
         except CannotJudge:
             continue
         if not verdict.ok and verdict.rule not in told:

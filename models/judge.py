@@ -6,7 +6,6 @@ It executes nothing and knows no allocator; the rules themselves are in models/j
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from models.contract import Contract
 from models.judging.answers import (
@@ -23,24 +22,17 @@ from models.judging.case import REFUSED, RETURNED, SKIPPED, Case, answer
 from models.judging.damages import judge_damages
 from models.judging.endings import CannotJudge, judge_ending
 from models.judging.grants import judge_grant
+from models.judging.prediction import ExactModel, compare
 from models.judging.repetition import judge_held, judge_repetition
 from models.observation import Observation, Run
 from models.rules import ALL, BLACK_BOX, MODEL, PRECEDENCE, RULES, WHITE_BOX
-from models.trace import ALLOCATING, DENY_ALL, NO_NAME, Kind, Op, Trace
+from models.trace import ALLOCATING, DENY_ALL, Kind, Op, Trace
 from models.verdict import Verdict, Violation
 
 __all__ = ["CannotJudge", "ExactModel", "Predict", "judge"]
 
 _LAYERS = {BLACK_BOX: 0, WHITE_BOX: 1, MODEL: 2}
 _MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
-
-
-class ExactModel(Protocol):
-    """Predicts every address of one allocator; one object sees one run."""
-
-    def expected(self, op: Op, seen: Observation) -> int | None:
-        """The address that `op` must give, as an offset from run.base; 0 for NULL, None for no
-        prediction.  Called once for every operation in order, skipped ones too."""
 
 
 Predict = Callable[[Trace, Run, Contract], ExactModel]
@@ -66,7 +58,7 @@ def judge(
     judge_damages(case)
     judge_repetition(case)
     if predict is not None and "model" in case.rules:
-        _compare(case, predict(trace, run, contract))
+        compare(case, predict(trace, run, contract))
     found = sorted(set(case.found), key=_rank)
     return Verdict(found[0] if found else None, tuple(found))
 
@@ -136,25 +128,3 @@ def _other(case: Case, index: int, op: Op, seen: Observation) -> None:
         case.denied = case.denied or op.first != 0
     elif op.kind is Kind.FOREIGN:
         case.foreign = True
-
-
-def _compare(case: Case, model: ExactModel) -> None:
-    """Compares with the exact model up to the first difference: what follows means nothing."""
-    pairs = zip(case.trace.ops, case.run.observations, strict=False)
-    for index, (op, seen) in enumerate(pairs):
-        if index >= case.run.done and not seen.flags & RETURNED:
-            return
-        expected = model.expected(op, seen)
-        if expected is None or seen.flags & SKIPPED:
-            continue
-        wanted = expected + case.run.base if expected else 0
-        given = answer(op, seen)
-        if given != wanted:
-            message = f"the exact model predicts {_told(case, wanted)}, seen {_told(case, given)}"
-            blocks = () if op.name == NO_NAME else (op.name,)
-            case.charge(index, ("model", message), blocks=blocks)
-            return
-
-
-def _told(case: Case, address: int) -> str:
-    return case.place(address) if address else "NULL"

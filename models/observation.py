@@ -89,7 +89,11 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A whole run: `done` operations finished; when cut short, observations[done] was under way."""
+    """A whole run: `done` operations finished; when cut short, observations[done] was under way.
+
+    `layout` is what the subject's walk showed at the end, (address, size, used) from the lowest
+    block up; None where nobody walked.
+    """
 
     observations: tuple[Observation, ...]
     damages: tuple[Damage, ...] = ()
@@ -106,7 +110,7 @@ class Run:
     arena_base: int = 0
     arena_size: int = 0
     invariant: str = ""
-    layout: tuple[tuple[int, int, int], ...] = field(default=(), compare=False)
+    layout: tuple[tuple[int, int, int], ...] | None = field(default=None, compare=False)
 
     @property
     def base(self) -> int:

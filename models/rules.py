@@ -54,7 +54,8 @@ _TABLE = (
     Rule("free_list", WHITE_BOX, "the free structure is not the set of free blocks",
          "the allocator's header"),
     Rule("checksum", WHITE_BOX, "a block's checksum is wrong", "the allocator's header"),
-    Rule("model", MODEL, "the exact model predicts another address", "the allocator's header"),
+    Rule("model", MODEL, "the exact model predicts another address, size or layout",
+         "the allocator's header"),
 )  # fmt: skip
 
 RULES = {rule.name: rule for rule in _TABLE}

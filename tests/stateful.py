@@ -74,6 +74,13 @@ class AllocatorMachine(RuleBasedStateMachine):
         """An allocation by alignment and size."""
         return self.make(Kind.ALIGNED_ALLOC, alignment, size)
 
+    @_allowed(Kind.ALIGNED_ALLOC)
+    @precondition(lambda machine: machine.bench.subject.contract.invalid_alignment)
+    @rule(target=blocks, alignment=strategies.ODD_ALIGNMENTS, size=_SIZES)
+    def oddly_aligned_alloc(self, alignment: int, size: int) -> int:
+        """An alignment that is small, too large or none."""
+        return self.make(Kind.ALIGNED_ALLOC, alignment, size)
+
     @_allowed(Kind.REALLOC)
     @rule(target=blocks, block=consumes(blocks), size=_SIZES)
     def realloc(self, block: int, size: int) -> object:

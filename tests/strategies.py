@@ -1,6 +1,6 @@
 """Hypothesis strategies for whole traces: sizes that find bugs, operations the contract allows.
 
-It runs nothing; a trace is complete before anybody sees it.
+It judges nothing; a trace is complete before anybody sees it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from allocator.subject import Subject
 from fuzz import limits
-from fuzz.limits import FAR, FUNCTIONS, LARGE, NEAR, SIZE_MAX
+from fuzz.bench import Bench
+from fuzz.limits import FAR, FUNCTIONS, LARGE, NEAR, SIZE_MAX, Limits
 from models.contract import PTRDIFF_MAX
 from models.trace import DENY_ALL, NIL, Kind, Op, Trace
 
 MAX_OPS = 40
-STORES = (0, 0, 4096, 8192, 16384, 65536)
+_TRIED = 16  # programs of the byte decoder, which take some microseconds each
+STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks are not to be had
 GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
 _SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
@@ -59,9 +61,10 @@ PRODUCTS = st.sampled_from(OVERFLOWS)
 # The sizes that a header or a rounding turns into small ones.
 LIMITS = [base - distance for base in (SIZE_MAX, PTRDIFF_MAX) for distance in (0, 7, 8, 15, 16, 31)]
 COUNTS = st.sampled_from(sorted(limits.COUNTS))
-ALIGNMENTS = st.sampled_from([2**exponent for exponent in sorted(limits.EXPONENTS)])
+ALIGNMENTS = st.sampled_from([2**exponent for exponent in sorted(limits.EXPONENTS) if exponent > 2])
 FAR_ALIGNMENTS = st.sampled_from([2**exponent for exponent in limits.FAR_EXPONENTS])
-_INVALID = st.sampled_from((0, 3, 24, 48, 2**62, 2**63))
+# Where they may be given: a small power of two is one, what is none or too large is refused.
+ODD_ALIGNMENTS = st.sampled_from((1, 2, 4, 0, 3, 24, 48, 2**61, 2**62, 2**63))
 DENIALS = st.sampled_from((1, 1, 2, 3, DENY_ALL, 0))
 MOVES = st.sampled_from((1, 8, 16, 24, 100, 4096, 4104))
 
@@ -103,6 +106,31 @@ def traces(
     for _ in range(draw(st.integers(1, max_ops))):
         writer.write()
     return Trace(tuple(writer.ops), subject.name, draw(st.sampled_from(STORES)))
+
+
+def whole(bench: Bench) -> st.SearchStrategy[Trace]:
+    """Whole traces for a bench: those drawn here, and programs of the byte decoder.
+
+    The decoder's take a tenth of the time to be made, so there are more of them.
+    """
+    edges = limits.probe_edges(bench.execute, bench.subject)
+    return st.one_of(traces(bench.subject, edges=edges), *[programs(bench, edges)] * 3)
+
+
+def programs(bench: Bench, edges: tuple[int, ...] = ()) -> st.SearchStrategy[Trace]:
+    """What the fuzzer's generators make of a seed: dense programs, any, and rare ways.
+
+    Each is the first suspicious one of a few, or the last: the tripwire chooses, and judges none.
+    """
+    every = limits.limits_of(bench.subject, edges)
+
+    def decoded(seed: int, kind: Limits, length: int) -> Trace:
+        size = limits.program_bytes(length)
+        bench.executor.search(seed, _TRIED, size, kind.pack())
+        return bench.executor.last_trace()
+
+    kinds = st.sampled_from((every.dense(), every, every.rare()))
+    return st.builds(decoded, st.integers(0, 2**62), kinds, st.sampled_from((8, 24, 64, 256)))
 
 
 class Writer:
@@ -168,7 +196,7 @@ class Writer:
         """An allocation by alignment and size; now and then they are equal."""
         alignment = self.draw(ALIGNMENTS)
         if self.contract.invalid_alignment and self.draw(st.integers(0, 9)) == 9:
-            alignment = self.draw(_INVALID)
+            alignment = self.draw(ODD_ALIGNMENTS)
         elif self.draw(st.integers(0, 9)) == 9:
             alignment = self.draw(FAR_ALIGNMENTS)
         size = alignment if self.draw(st.integers(0, 4)) == 4 else self.size()

@@ -96,7 +96,7 @@ def test_nothing_without_malloc(decode):
 def test_every_kind_is_reached(decode):
     seen = Counter(op.kind for data in programs(300) for op in decode(data)[0])
     assert set(seen) == set(Kind)
-    assert min(seen.values()) >= 20, seen
+    assert min(seen.values()) >= 15, seen
 
 
 def test_the_sizes_that_find_bugs_are_reached(decode):
@@ -109,7 +109,7 @@ def test_the_sizes_that_find_bugs_are_reached(decode):
     assert any(2**32 <= size < 2**33 and size % 2**32 < 4096 for size in calloc)
     aligned = [op for op in ops if op.kind in ALIGNING]
     assert any(op.alignment == op.size for op in aligned)
-    assert any(op.alignment == 2**63 for op in aligned)
+    assert {1, 4, 2**63} <= {op.alignment for op in aligned}
     assert any(op.alignment & (op.alignment - 1) for op in aligned)
 
 

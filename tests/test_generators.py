@@ -134,7 +134,8 @@ def test_no_entry_of_the_tables_is_dead_in_the_decoder():
     """Hypothesis draws from the tables themselves."""
     ops = [op for trace in decoded() for op in trace]
     exponents = {op.alignment.bit_length() - 1 for op in ops if op.kind in ALIGNING}
-    assert exponents >= {*limits.EXPONENTS, *limits.FAR_EXPONENTS}
+    # Alignments of 1, 2 and 4 only where the contract speaks of such; see test_decoder.py.
+    assert exponents >= {each for each in limits.EXPONENTS if each > 2} | {*limits.FAR_EXPONENTS}
     sizes = {op.size for op in ops if op.kind in ALLOCATING}
     for base in limits.HUGE:
         assert any(abs(size - base) <= 64 for size in sizes), base

@@ -12,7 +12,7 @@ import pytest
 from models.contract import Contract
 from models.cycles import cycle_trace, exhaust, largest_block
 from models.judge import judge
-from models.observation import Outcome
+from models.observation import Observation, Outcome, Run, Seen, Stage
 from models.rules import ALL, RULES
 from models.trace import from_text
 from tests import broken
@@ -202,6 +202,12 @@ class Bump:
         self.top += -(-op.size // 16) * 16
         return start
 
+    def usable(self, name):
+        return None
+
+    def held(self):
+        return None
+
 
 def test_model_compares_every_address():
     trace = from_text("p0 = malloc 24\np1 = malloc 8\np2 = malloc 60\n")
@@ -211,6 +217,43 @@ def test_model_compares_every_address():
     wrong = judge(trace, run, Contract(), predict=lambda *_: Bump(32))
     assert (wrong.rule, wrong.violation.op) == ("model", 0)
     assert judge(trace, run, Contract(), ALL - {"model"}, predict=lambda *_: Bump(32)).ok
+
+
+@pytest.mark.parametrize(("size", "rule"), [("100", "hang"), ("4294967296", "ok")])
+def test_clearing_gigabytes_is_no_hang(size, rule):
+    """A library that clears what it takes from the system writes each page of it."""
+    trace = from_text(f"p0 = calloc 1 {size}\n")
+    left = Run((Observation(flags=Seen.LEFT),), outcome=Outcome.HANG, stage=Stage.CALL)
+    assert judge(trace, left, Contract()).rule == rule
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ({"usable": 48}, "predicts 48 usable bytes, seen"),
+        ({"held": 1}, "predicts that 1 bytes of pages are held"),
+        ({"layout": [(0, 32, 0)]}, "the exact model has 32 bytes free at +0x0"),
+    ],
+)
+def test_model_compares_sizes_pages_and_layout(what, told):
+    class Telling(Bump):
+        def usable(self, name):
+            return what.get("usable")
+
+        def held(self):
+            return what.get("held")
+
+        def layout(self):
+            return what.get("layout", [(0, 32, 1)])
+
+    trace = from_text("p0 = malloc 24\n")
+    run = execute(trace, Contract(), Plain)
+    base = BASE - 16
+    run = replace(run, store_base=base, memory_known=True, layout=((base, 32, 1),))
+    verdict = judge(trace, run, Contract(), predict=lambda *_: Telling(16))
+    assert verdict.rule == "model"
+    assert told in verdict.violation.message
+    assert judge(trace, replace(run, layout=None), Contract(), predict=lambda *_: Bump(16)).ok
 
 
 def test_black_box_comes_first_however_late():

@@ -18,24 +18,21 @@ from xml.etree import ElementTree
 
 import pytest
 
-from allocator.bugs import PlantedBug
-from allocator.catalogue import HERE, bundled, planted_bugs
+from allocator.catalogue import bundled, planted_bugs
 from ci import kill_table
-from ci.killing import engines, journal, schedule, survivors, targets
+from ci.killing import engines, journal, schedule, summary, survivors, targets
 from ci.killing.attempt import ERROR, KILLED, LAYERS, SURVIVED, Attempt, Terms
 from ci.killing.clock import Clock, Spent, cpu_seconds
 from ci.killing.journal import Journal, code_version
 from ci.killing.mutants import Mutant
 from ci.killing.page import to_html
 from ci.killing.plan import Plan
-from ci.killing.rules import Witness, empty
 from ci.killing.schedule import Task
 from ci.killing.survivors import Entry
 from ci.killing.table import Board, to_json, to_text
 from ci.killing.targets import BUG, MUTANT, Sorted, Target
 from models.rules import RULES
 from models.trace import from_text
-from models.verdict import Verdict, Violation
 from tests.pages import Outside
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,6 +209,28 @@ def test_the_clock_counts_children() -> None:
     assert not issubclass(Spent, Exception)
 
 
+def test_a_stopped_clock_counts_nothing() -> None:
+    ticks = iter([0.0, 1.0, 6.0, 8.0])
+    clock = Clock(10, lambda: next(ticks))
+    with clock.stopped():
+        pass
+    assert clock.elapsed == 3.0
+
+
+def test_a_kill_stays_one_when_the_code_changes(
+    wrong: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    before = Journal(path, resume=False)
+    before.add("killed", Attempt(KILLED, rule="overlap"))
+    before.add("survived", Attempt(SURVIVED))
+    assert Journal(path, resume=True).known("survived")
+    monkeypatch.setattr(journal, "code_version", lambda: "another")
+    after = Journal(path, resume=True)
+    assert after.known("killed")
+    assert after.known("survived") is None
+
+
 # ---- the table ----
 
 
@@ -248,6 +267,8 @@ def test_the_exit_status() -> None:
     assert board().status == 1
     entry = Entry("pool", "none <&>", "equivalent", "it is")
     assert board({("pool", "none <&>"): entry}).status == 0
+    shared = Entry("*", "none <&>", "proved", "python proofs/run.py pool --against other.c")
+    assert board({("*", "none <&>"): shared}).status == 0
     failed = board()
     failed.attempts = {("one", "fuzz"): Attempt(ERROR, message="no compiler")}
     assert failed.status == 2
@@ -262,6 +283,20 @@ def test_the_text_tells_of_each_survivor() -> None:
     assert "survivor none\n  none <&>\n  gap: no rule\n" in text
     assert "    - a < b\n    + a & b" in text
     assert "overlap (10 runs, 0.5 s, 3 ops)" in text
+
+
+def test_the_figures_go_between_the_marks(tmp_path: Path) -> None:
+    path = tmp_path / "KILLS.md"
+    path.write_text(summary.DOCUMENT.read_text())
+    known = {("pool", "none <&>"): Entry("pool", "none <&>", "equivalent", "no promise")}
+    summary.write(board(known), "python ci/kill_table.py pool", path)
+    text = path.read_text()
+    assert "`python ci/kill_table.py pool`" in text
+    assert "| `pool` | 9 | 4 | 1 | 0 | 3 | 2 | 0 | 1 |" in text
+    assert "3 of 3 that compile are killed or shown equivalent: 100.0 %" in text
+    assert "equivalent: no promise" in text
+    summary.write(board(known), "again", path)
+    assert path.read_text().count("| `pool` | 9 |") == 1
 
 
 def test_the_json_has_everything() -> None:
@@ -280,40 +315,6 @@ def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
     assert "- a < b\n+ a & b" in text
     assert not Outside(page).found
     assert Outside('<img src="x.png">').found
-
-
-# ---- is every rule needed? ----
-
-
-def seen(rule: str, with_rule: str, without: tuple[str, int] | None) -> Witness:
-    """What a bug of `rule` shows at operation 5, and at which without the rule."""
-    path = HERE / "pool" / "bugs" / rule / "bug.toml"
-    bug = PlantedBug("bug", "Story.", rule, "x.c", "a", "b", False, "", path)
-    second = Verdict(Violation(*without, "")) if without else Verdict()
-    return Witness(bug, Verdict(Violation(with_rule, 5, "")), second)
-
-
-@pytest.mark.parametrize(
-    ("with_rule", "without", "needed"),
-    [
-        ("overlap", None, True),
-        ("overlap", ("content", 5), True),
-        ("overlap", ("misuse", 6), True),
-        ("overlap", ("misuse", 5), False),
-        ("overlap", ("content", 4), False),
-        ("content", None, False),
-    ],
-)
-def test_a_rule_is_needed_where_nothing_stands_in(with_rule, without, needed) -> None:
-    witness = seen("overlap", with_rule, without)
-    assert witness.needs_it == needed
-    found = {"overlap": [witness], "hang": []}
-    assert empty(found) == (["hang"] if needed else ["overlap", "hang"])
-
-
-def test_a_bug_without_a_trace_is_no_witness() -> None:
-    bug = seen("overlap", "overlap", None).bug
-    assert not Witness(bug, error="no such file").needs_it
 
 
 # ---- the command ----

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -26,6 +27,15 @@ class Clock:
     def elapsed(self) -> float:
         """CPU seconds since the start."""
         return self._read() - self._started
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What is spent meanwhile does not count."""
+        before = self._read()
+        try:
+            yield
+        finally:
+            self._started += self._read() - before
 
     def check(self) -> float:
         """CPU seconds since the start; raises Spent when they are more than the budget."""

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from allocator.subject import SubjectError
-from ci.killing.attempt import ERROR, KILLED, SURVIVED, UNSTABLE, Attempt, Terms, of_finding
+from allocator.subject import Subject, SubjectError
+from ci.killing.attempt import ERROR, SURVIVED, UNSTABLE, Attempt, Terms, of_finding
 from ci.killing.clock import Clock, Spent
 from ci.killing.targets import find
 from fuzz.bench import Bench
@@ -29,7 +29,7 @@ def attempt(engine: str, faces: Sequence[Path], terms: Terms) -> Attempt:
     clock, last = Clock(terms.cpu_seconds), Attempt(SURVIVED)
     for face in faces:
         try:
-            _build(str(face), engine, terms)
+            find(str(face), looking=terms.looking)  # compiled before the clock starts
             tried = ENGINES[engine](str(face), terms)
         except SubjectError as error:
             tried = Attempt(ERROR, message=str(error))
@@ -38,12 +38,6 @@ def attempt(engine: str, faces: Sequence[Path], terms: Terms) -> Attempt:
             break
         last = tried.after(last)
     return replace(last, cpu=round(last.cpu, 2), spent=round(clock.elapsed, 2))
-
-
-def _build(face: str, engine: str, terms: Terms) -> None:
-    """Compiles before the clock starts."""
-    for coverage in (False, True) if engine in COVERED else (False,):
-        find(face, looking=terms.looking, coverage=coverage)
 
 
 def bench_of(face: str, terms: Terms) -> Bench:
@@ -70,7 +64,8 @@ def _campaign(face: str, terms: Terms, *, share: float = 1.0, **phases: bool) ->
             saved=terms.folder / "nothing-saved",
             **phases,
         )
-        spent = watch.spends(Campaign(face, options, watch, partial(find, looking=terms.looking)))
+        built = watch.uncounted(partial(find, looking=terms.looking))
+        spent = watch.spends(Campaign(face, options, watch, built))
         tried = watch.told().after(replace(tried, cpu=0.0))
         if tried.verdict != UNSTABLE or spent:
             break
@@ -94,6 +89,15 @@ class _Watch:
         except Spent:
             return True
         return False
+
+    def uncounted(self, built: Callable[..., Subject]) -> Callable[..., Subject]:
+        """The same, with what the compiler takes left out."""
+
+        def find_it(*words: object, **more: object) -> Subject:
+            with self.clock.stopped():
+                return built(*words, **more)
+
+        return find_it
 
     def __call__(self, _text: str) -> None:
         self._cpu = self.clock.check()
@@ -164,30 +168,9 @@ def _hypothesis(name: str) -> Engine:
             seen = clock.elapsed
             if found.trace is None:
                 return Attempt(SURVIVED, found.executions, seen)
-            tried = of_finding(bench.check(found.trace), found.executions, seen)
-            if tried.killed or bench.predict is None:
-                return tried
-            return _by_layout(bench, found.trace, tried)
+            return of_finding(bench.check(found.trace), found.executions, seen)
 
     return engine
-
-
-def _by_layout(bench: Bench, trace: Trace, tried: Attempt) -> Attempt:
-    """A layout other than the exact model's is a violation before any address shows it."""
-    from models.shrink import shrink
-    from tests.hypothesis_search import layout_differs
-
-    if not layout_differs(bench, trace):
-        return tried
-    small = shrink(trace, lambda one: layout_differs(bench, one), 200)
-    with Bench(bench.subject, bench.rules) as fresh:
-        if not layout_differs(fresh, small):
-            return tried
-    text = "\n".join(map(str, small.ops))
-    return replace(
-        tried, verdict=KILLED, rule="model", message="the walk shows another layout",
-        ops=len(small), trace=text,
-    )  # fmt: skip
 
 
 ENGINES: dict[str, Engine] = {

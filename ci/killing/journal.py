@@ -1,6 +1,8 @@
 """The journal of attempts: what was tried on the same contents before need not be tried again.
 
-A text file of JSON lines, one an attempt; it runs nothing.
+A text file of JSON lines, one an attempt; it runs nothing.  A kill is a fact: a rule was broken on
+this text, twice.  What survived may be killed by another search, so it counts for the code alone
+that it survived.
 """
 
 from __future__ import annotations
@@ -40,14 +42,16 @@ class Journal:
         """A line cut short by the end of a run, or of an older form, says nothing."""
         try:
             entry = json.loads(line)
-            self._known[entry["key"]] = Attempt(**entry["attempt"])
+            attempt = Attempt(**entry["attempt"])
+            if attempt.killed or entry["code"] == self._code:
+                self._known[entry["key"]] = attempt
         except (ValueError, KeyError, TypeError):
             return
 
     def key(self, target: Target, engine: str, terms: Terms) -> str:
         """What decides the outcome; the place where files are written does not."""
         return artifacts.fingerprint(
-            [self._code, target.content, target.name, [face.name for face in target.faces],
+            [target.content, target.name, [face.name for face in target.faces],
              engine, terms.layers, terms.seed, terms.cpu_seconds]
         )  # fmt: skip
 
@@ -61,7 +65,9 @@ class Journal:
             return
         self._known[key] = attempt
         with self._path.open("a") as file:
-            file.write(json.dumps({"key": key, "attempt": attempt.as_dict()}) + "\n")
+            file.write(
+                json.dumps({"key": key, "code": self._code, "attempt": attempt.as_dict()}) + "\n"
+            )
 
 
 def code_version(root: Path = ROOT) -> str:

@@ -59,6 +59,7 @@ class _Running:
 def run(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Attempt]]:
     """Each task with what came of it, as they end; closing the iterator ends what still runs."""
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ci.killing.engines"])  # imported once, not for each task
     waiting, running = deque(tasks), []
     try:
         while waiting or running:

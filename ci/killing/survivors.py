@@ -14,8 +14,11 @@ from allocator.subject import SubjectError
 from ci.killing.targets import Target
 
 FILE = Path(__file__).with_name("survivors.toml")
-EQUIVALENT, GAP, UNDECIDED = "equivalent", "gap", "undecided"
-WORDS = (EQUIVALENT, GAP, UNDECIDED)
+PROVED, EQUIVALENT, UNOBSERVABLE = "proved", "equivalent", "unobservable"
+GAP, UNDECIDED = "gap", "undecided"
+WORDS = (PROVED, EQUIVALENT, UNOBSERVABLE, GAP, UNDECIDED)
+SETTLED = (PROVED, EQUIVALENT)
+ANY = "*"  # stands for every allocator that has the mutant: those of a shared part
 _KEYS = {"allocator", "mutant", "word", "reason"}
 
 
@@ -23,8 +26,10 @@ _KEYS = {"allocator", "mutant", "word", "reason"}
 class Entry:
     """Why a target lives.
 
-    word    equivalent: no promise is broken, by this reason; gap: it is wrong, and this rule or
-            generator does not see it; undecided
+    word    proved: equivalent, by a proof that `reason` names; equivalent: no call can tell it from
+            the original, by this reason; unobservable: it differs, and in nothing that is promised
+            (time, what lies in dead memory); gap: it is wrong, and no rule or generator of ours
+            sees it; undecided
     """
 
     allocator: str
@@ -58,7 +63,8 @@ def read(path: Path = FILE) -> dict[tuple[str, str], Entry]:
 
 def of(target: Target, known: Known) -> Entry | None:
     """The entry for a target; None where nobody has looked at it."""
-    return known.get((target.allocator, target.identity))
+    own = known.get((target.allocator, target.identity))
+    return own or known.get((ANY, target.identity))
 
 
 def stale(known: Known, allocator: str, identities: Iterable[str]) -> list[str]:

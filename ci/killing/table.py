@@ -113,9 +113,10 @@ class Board:
             return 1
         return 2 if any(row.failed for row in self.rows) or not self.rows else 0
 
-    def totals(self) -> list[Total]:
-        """One an engine."""
-        return [_total(engine, self.rows) for engine in self.engines]
+    def totals(self, kind: str = "") -> list[Total]:
+        """One an engine; of bugs or mutants alone where `kind` says so."""
+        rows = [row for row in self.rows if kind in ("", row.target.kind)]
+        return [_total(engine, rows) for engine in self.engines]
 
     def by_rule(self) -> Counter[tuple[str, str]]:
         """How many targets each (engine, rule) killed."""

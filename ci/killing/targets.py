@@ -19,7 +19,8 @@ from ci.killing import source
 from ci.killing.mutants import Mutant, mutants_of
 
 BUG, MUTANT = "bug", "mutant"
-# Arguments of the wrong type are no believable mistake: every compiler says so.
+# Arguments of the wrong type are no believable mistake: every compiler says so.  A target is built
+# with the flags that it was compared with, so that it is compiled once.
 _STRICT = ("-g0", "-Werror=incompatible-pointer-types", "-Werror=int-conversion")
 
 
@@ -173,7 +174,7 @@ def objects_of(face: Path, with_heap: bool = False) -> tuple[str, ...]:
     """
     try:
         found = description.read(face)
-        flags = (*build.subject_flags(found), *_STRICT)
+        flags = build.subject_flags(replace(found, flags=_strictly(found)))
         own = [path for path in found.sources if path.is_relative_to(found.folder)]
         units = [build.Unit(path, flags, found.folder) for path in own]
         if with_heap:
@@ -182,6 +183,11 @@ def objects_of(face: Path, with_heap: bool = False) -> tuple[str, ...]:
         return tuple(artifacts.digest(build.compile_object(unit)) for unit in units)
     except SubjectError:
         return ()
+
+
+def _strictly(found: Description) -> tuple[str, ...]:
+    """The flags of a description, no more lenient than those of a target."""
+    return tuple(dict.fromkeys((*found.flags, *_STRICT)))
 
 
 def find(face: str, *, looking: bool, coverage: bool = False, prefix: str | None = None) -> Subject:
@@ -225,5 +231,6 @@ def _face(face: Path) -> str:
         "extends": str(face),
         "sources": [moved(path) for path in found.sources],
         "include": [moved(path) for path in found.include],
+        "flags": list(_strictly(found)),
     }
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())

@@ -99,6 +99,14 @@ class ExactModel(ABC):
             self.store.foreign(op.first)
         return None
 
+    def usable(self, name: int) -> int:
+        """Bytes that the block granted under `name` may use."""
+        return self.named[name].usable
+
+    def held(self) -> int:
+        """Bytes of pages that the allocator holds."""
+        return self.store.granted
+
     def _grant(self, name: int, block: Granted | None) -> int:
         if block is None:
             return NULL

@@ -60,7 +60,7 @@ class Exact(ExactModel):
         if below:
             block = self._split(block, below)
         self._take(block, block_size(size))
-        self._give_back()
+        self._give_back_above(block)
         return block
 
     def resize(self, block: Block, size: int) -> Block | None:
@@ -70,13 +70,13 @@ class Exact(ExactModel):
             return self.move(block, size)
         self._absorb(block)
         self._take(block, needed)
-        self._give_back()
+        self._give_back_above(block)
         return block
 
     def release(self, block: Block) -> None:
         """Marked free; see GIVING BACK."""
         block.used = False
-        self._give_back()
+        self._give_back_above(block)
 
     # Blocks -------------------------------------------------------------------------------
 
@@ -141,6 +141,11 @@ class Exact(ExactModel):
         block = Block(self._top(), needed, False)
         self.blocks.append(block)
         return block
+
+    def _give_back_above(self, block: Block) -> None:
+        """The same, unless a used block lies above `block`, which may have left free memory."""
+        if not any(upper.used for upper in self.blocks[self.blocks.index(block) + 1 :]):
+            self._give_back()
 
     def _give_back(self) -> None:
         """Lowers the break as far as nothing used lies above in the last row."""

@@ -24,6 +24,7 @@ _RULES = {
 _PROCESS_CALLS = {56: "clone", 57: "fork", 58: "vfork", 59: "execve", 322: "execveat"}
 _MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
 _NEAR_NULL = 65536
+_MUCH, _MOST = 1 << 26, 1 << 40  # bytes; more than the second nobody grants
 
 
 class CannotJudge(Exception):
@@ -42,6 +43,12 @@ def judge_ending(case: Case) -> None:
         raise CannotJudge(f"the harness ended with {run.outcome.name} while restoring the subject")
     if run.outcome is Outcome.HANG and run.stage not in (Stage.INIT, Stage.CALL):
         return  # the time went into the executor's own filling and checking
+    if (
+        run.outcome is Outcome.HANG
+        and run.done < len(case.trace)
+        and _is_much(case.trace.ops[run.done])
+    ):
+        return
     told = _ending_text(case)
     if run.stage is Stage.INIT:
         case.charge(0, (rule, f"init {told}"))
@@ -49,6 +56,11 @@ def judge_ending(case: Case) -> None:
         _judge_call(case, rule, told)
     else:
         _judge_touch(case, rule, told)
+
+
+def _is_much(op: Op) -> bool:
+    """It clears or copies so much that the time may have gone there, page by page."""
+    return op.kind in (Kind.CALLOC, Kind.REALLOC) and _MUCH <= op.size <= _MOST
 
 
 def _judge_call(case: Case, rule: str, told: str) -> None:
