@@ -29,10 +29,10 @@ from allocator.catalogue import bundled, planted_bugs, resolve
 from allocator.subject import SubjectError
 from ci.killing.clock import Clock
 from fuzz.bench import Bench
-from fuzz.campaign import CONFIRMING, LENGTHS, Campaign, Options, program_bytes
+from fuzz.campaign import CONFIRMING, LENGTHS, Campaign, Options
 from fuzz.guided import Guided, seed_corpus
 from fuzz.job import SEARCH_CPU_MS, Job, Suspect
-from fuzz.limits import limits_of
+from fuzz.limits import limits_of, program_bytes
 from fuzz.native import decoder_library, mutator_library
 
 README = Path(__file__).resolve().parent.parent / "fuzz" / "README.md"

@@ -17,9 +17,10 @@ from allocator.subject import Subject, SubjectError
 from ci.exercised import occasions
 from fuzz.asking import Questions
 from fuzz.bench import Bench
-from fuzz.campaign import TRACES, Campaign, Options
+from fuzz.campaign import Campaign
 from fuzz.dedicated import dedicated
 from fuzz.limits import limits_of, probe_edges
+from fuzz.options import TRACES, Options
 from fuzz.results import Result
 from models.rules import RULES, WHITE_BOX
 from models.trace import to_text

@@ -15,7 +15,7 @@ from allocator import description
 from allocator.catalogue import HERE as FOLDER
 from allocator.catalogue import planted_bugs, resolve
 from fuzz.bench import Bench
-from fuzz.campaign import dedicated
+from fuzz.dedicated import dedicated
 from models.contract import PTRDIFF_MAX
 from models.trace import ALLOCATING, Trace, from_text, to_text
 from tests import strategies

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fuzz.bench import Bench
-from fuzz.campaign import dedicated
+from fuzz.dedicated import dedicated
 from models.trace import Kind, Op, Trace, from_text
 from tests import strategies
 from tests.stateful import machine_for

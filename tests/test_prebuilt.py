@@ -14,7 +14,7 @@ import pytest
 from allocator import catalogue
 from allocator.subject import Subject
 from fuzz.bench import Bench, rules_on
-from fuzz.campaign import dedicated
+from fuzz.dedicated import dedicated
 from models.observation import Outcome
 from models.trace import Trace, from_text
 from tests.samples import STEADY, SUBJECTS, library, library_of_text
