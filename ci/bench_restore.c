@@ -2,8 +2,8 @@
  *
  *      bench_restore SUBJECT.so REGION_FILE MICROSECONDS
  *
- * The region file holds a region with its trace in place.  Both take turns, for so long each in all;
- * microseconds of CPU time a run are printed, the best turn's, the run itself included.
+ * The region file holds a region with its trace in place.  Both take turns, for so long each in
+ * all; microseconds of CPU time a run are printed, the best turn's, the run itself included.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
