@@ -160,9 +160,18 @@ def _table(text: str, folder: Path, depth: int = 0) -> dict[str, Any]:
     inherited = _table(base.read_text(encoding="utf-8"), base.parent, depth + 1)
     for key in _PATH_KEYS & inherited.keys():
         inherited[key] = [str((base.parent / name).resolve()) for name in inherited[key]]
+    _find_walk(inherited.get("contract", {}), folder, base.parent)
     for key in ("calls", "contract"):
         table[key] = inherited.get(key, {}) | table.get(key, {})
     return inherited | table
+
+
+def _find_walk(contract: dict, *folders: Path) -> None:
+    """A walker that is inherited lies in the first of the folders that has it, or there is none."""
+    name = contract.get("walk")
+    if isinstance(name, str):
+        found = [folder / name for folder in folders if (folder / name).is_file()]
+        contract["walk"] = str(found[0].resolve()) if found else False
 
 
 def _check_keys(table: Mapping[str, object]) -> None:

@@ -135,6 +135,13 @@ def test_the_allocator_does_what_the_model_says(bench: Bench) -> None:
     assert done >= min(LOCK_STEP, 500)
 
 
+def test_a_region_resized_to_nothing_ends_above_its_payload(bench: Bench) -> None:
+    """A lead of whole pages, and none to be had for the block that would take its place."""
+    text = "p0 = aligned_alloc 4096 40000\ndeny all\np1 = realloc p0 0\np2 = realloc p1 9000\n"
+    trace = from_text(text)
+    demand_same_layout(bench, trace, demand_ok(bench, trace))
+
+
 def test_the_model_lays_blocks_side_by_side(subject: Subject) -> None:
     predict = exact_model(subject)
 

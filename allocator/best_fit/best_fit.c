@@ -291,6 +291,7 @@ static void *move(struct mem_heap *heap, void *payload, size_t size)
 
 static void *resize_region(struct mem_heap *heap, void *payload, size_t size)
 {
+    size = size ? size : 1; /* a region ends above its payload */
     struct mem_region *region = region_of(block_of(payload));
     size_t span = round_up(region->lead + size, PAGE);
     bool large = block_size(size) >= THRESHOLD;

@@ -58,7 +58,8 @@
  * REGIONS.  A large request of n bytes at an alignment of a (16 unless it asks for more) maps
  * max(32, a) + n bytes, rounded up to a multiple of 4096.  Its payload is the first multiple of a
  * that leaves 32 bytes below; pages wholly behind the n bytes are unmapped again.  So a region
- * spans lead + n bytes, rounded up to a multiple of 4096.  Freeing it unmaps it.
+ * spans lead + n bytes, rounded up to a multiple of 4096; lead + 1 if a resize leaves it with none.
+ * Freeing it unmaps it.
  *
  * RESIZING.  What a block needs and whether it is large goes by the new size n:
  *   a row's block, not large     stays where it is if it is large enough together with a free

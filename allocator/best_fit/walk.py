@@ -1,7 +1,7 @@
 """The layout invariant of best_fit.h, word by word.
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
-FLAGS, PAGE     pages of 64 bytes, and regions for blocks of 256 and more
+FLAGS, PAGE     pages of 32 bytes, and regions for blocks of 256 and more
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
                 True where the host has no more
 walk(heap)      every word that a valid heap must get right, and what it may hold
@@ -12,7 +12,7 @@ HEADER = '#include "best_fit.h"'
 FIELDS = ("pages", "tree", "rows", "top_row", "start", "limit", "regions")
 HEAD, GRAIN, SMALLEST, RECORD = 16, 16, 48, 32
 USED, BELOW_FREE, REGION = 1, 2, 4
-PAGE, LARGE = 64, 256
+PAGE, LARGE = 32, 256
 FLAGS = (f"-DMEM_PAGE={PAGE}", f"-DBEST_FIT_THRESHOLD={LARGE}")
 ROOMS = (
     ((), ()),
@@ -21,7 +21,7 @@ ROOMS = (
     ((128,), ()),
     ((80, 0), (64,)),
     ((80, 88), ()),
-    ((), (128, 64)),
+    ((), (96, 64)),
 )
 QUICK = (((), ()), ((0,), ()), ((80,), ()), ((), (64,)))
 

@@ -1,7 +1,7 @@
 """The layout invariant of buddy.h, word by word.
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
-FLAGS, PAGE     pages of 64 bytes, and a smallest region of 64
+FLAGS, PAGE     pages of 32 bytes, and a smallest region of 64
 MOST            the largest request
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
 walk(heap)      every word that a valid heap must get right, and what it may hold
@@ -10,11 +10,11 @@ fits(...)       when a request is served without new pages
 
 HEADER = '#include "buddy.h"'
 FIELDS = ("regions", "free")
-PAGE, FIRST, LEAST, RECORD, TABLE, USED, ORDERS = 64, 6, 5, 40, 36, 0x80, 64
+PAGE, FIRST, LEAST, RECORD, TABLE, USED, ORDERS = 32, 6, 5, 40, 36, 0x80, 64
 FLAGS = (f"-DMEM_PAGE={PAGE}", f"-DBUDDY_FIRST={FIRST}")
 REACH = 15  # blocks of this order and more do not fit into this memory
 MOST = 2**8 - 1  # larger requests are not made: each order is a path of its own
-ROOMS = (((), ()), ((), (192, 128)), ((), (256,)), ((), (320,)))
+ROOMS = (((), ()), ((), (192, 160)), ((), (224,)))
 QUICK = (((), ()), ((), (192,)))
 
 

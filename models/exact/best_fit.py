@@ -159,7 +159,7 @@ class Exact(ExactModel):
 
     def _extend(self, region: Region, size: int) -> bool:
         """Whether the region spans what `size` bytes need, or can be made to."""
-        wanted = up(region.lead + size, PAGE)
+        wanted = up(region.lead + max(size, 1), PAGE)
         if wanted > region.size:
             if not self.store.extend(region.start, region.size, wanted):
                 return False
@@ -168,7 +168,7 @@ class Exact(ExactModel):
 
     def _cut(self, region: Region, size: int) -> None:
         """Gives back the pages that `size` bytes leave."""
-        wanted = up(region.lead + size, PAGE)
+        wanted = up(region.lead + max(size, 1), PAGE)
         self.store.unmap(region.start + wanted, region.size - wanted)
         region.size = wanted
 
