@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 FUZZ ?= --seconds 8
-PROVE ?= explicit_list sbrk_list
+PROVE ?= explicit_list sbrk_list --quick
 JOBS ?= 2
 
 .PHONY: help setup fuzz test prove bench lint clean

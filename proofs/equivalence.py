@@ -149,8 +149,8 @@ class _Pair:
             mirror = self._state(self.second, shape, begun[1], _THEIRS, verb, path.conditions)
             for twin, answer in self._outcomes(self.second, mirror, verb, arguments):
                 asked, answered = (each.scene.pages.requests.answers for each in (path, twin))
-                common = min(len(asked), len(answered))
-                if asked[:common] != answered[:common]:
+                both = min(len(asked), len(answered))
+                if asked[:both] != answered[:both]:
                     continue  # two different behaviours of the system
                 where = f"{verb} in the heap {shape.picture()}"
                 self._demand(twin, [asked == answered], f"{where}: other pages are asked for")

@@ -1,0 +1,63 @@
+"""The inductive proof and the comparison of two versions, on small rooms.
+
+The heap walks themselves are the business of test_walks.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from proofs import equivalence, inductive_claims
+from proofs.claims import PROVED, REFUTED
+from proofs.equivalence import DIFFERENT, EQUAL, UNDECIDED
+from proofs.subjects import subject_of
+from proofs.verify import verify
+
+
+def only(spec: str, pattern: str):
+    return list(verify(subject_of(spec), pattern, quick=True, only=inductive_claims.NAME))
+
+
+def test_one_operation_from_every_valid_heap_is_proved():
+    reports = only("sbrk_list", "inductive.[tu]*")
+    assert {report.claim.family for report in reports} == {"tiling", "usable"}
+    for report in reports:
+        assert report.verdict == PROVED, (report.claim.name, report.reasons)
+        assert report.canary
+
+
+def test_what_is_refuted_comes_as_a_program_that_leads_there():
+    (report,) = only("explicit_list+bugs/no-back-link", "inductive.free_list")
+    assert report.verdict == REFUTED
+    assert report.replayed.confirmed, report.replayed.note
+    assert any("in the heap" in reason for reason in report.reasons)
+
+
+@pytest.fixture
+def smallest(monkeypatch):
+    monkeypatch.setattr(
+        inductive_claims, "rooms_of", lambda *_: (inductive_claims.Room((64,), (), True),)
+    )
+
+
+def compared(one: str, other: str):
+    return equivalence.compare(subject_of(one), subject_of(other), quick=True)
+
+
+@pytest.mark.usefixtures("smallest")
+def test_a_version_agrees_with_itself():
+    outcome = compared("explicit_list", "explicit_list")
+    assert (outcome.word, outcome.heaps) == (EQUAL, 2), outcome
+
+
+@pytest.mark.usefixtures("smallest")
+@pytest.mark.parametrize("bug", ["no-back-link", "split-forgets-the-footer"])
+def test_a_version_with_a_bug_is_told_apart(bug):
+    outcome = compared("explicit_list", f"explicit_list+bugs/{bug}")
+    assert outcome.word == DIFFERENT, outcome
+
+
+def test_without_a_walker_nothing_is_said():
+    outcome = compared("bump+marks", "bump+marks")
+    assert outcome.word == UNDECIDED
+    assert "no heap walker" in outcome.why
