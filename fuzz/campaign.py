@@ -68,7 +68,6 @@ class Campaign(GuidedPhase):
         self._found = set(self.options.found)
         self._known = self._slow = 0
         self._waiting: list[bytes] = []
-        self._asked = 0
 
     def run(self) -> Result:
         """Runs all phases; what goes wrong is the result's error, but for KeyboardInterrupt."""

@@ -89,7 +89,6 @@ class GuidedPhase:
     _sample: Callable[[Trace], None]
     _questions: Questions
     _waiting: list[bytes]
-    _asked: int
 
     def _can_guide(self, subject: Subject) -> bool:
         options, notes = self.options, self.result.notes
@@ -136,32 +135,37 @@ class GuidedPhase:
                     elif isinstance(message, Death):
                         self._after_death(message)
                     else:
-                        self._ask_kept(message, search)
+                        self._ask_kept(message)
                     if self._enough:
                         break
+            if self.options.runs:
+                self._ask_in_the_end(search)
         finally:
             self._count_guided(before, search)
             job.journal.unlink(missing_ok=True)
 
-    def _ask_kept(self, kept: Kept, search: Guided) -> None:
+    def _ask_kept(self, kept: Kept) -> None:
         """The exact model is asked about what the corpus gained, and where that leaves time about
-        random programs; where runs are counted, about one program in ASKED_OF of the search's."""
+        random programs; where runs are counted that waits, since the clock has no say then."""
         self._waiting += kept.programs
+        if self.options.runs:
+            return
         until = time.monotonic() + ASKING * POLL_SECONDS
-        while self._bench.predict and not self._enough:
+        while self._bench.predict and not self._enough and time.monotonic() < until:
             if self._waiting:
                 trace = decode(self._waiting.pop(), self._limits.pack())
             else:
-                trace = None if self.options.runs else self._questions.next()
-            self._asked += 1
-            over = (
-                self._asked * ASKED_OF > search.executions
-                if self.options.runs
-                else (time.monotonic() > until)
-            )
-            if trace is None or over:
+                trace = self._questions.next()
+            if trace is None:
                 return
             self._sample(trace)
+
+    def _ask_in_the_end(self, search: Guided) -> None:
+        """About one program in ASKED_OF of the search's, in an order of their own."""
+        for program in sorted(self._waiting)[: search.executions // ASKED_OF]:
+            if self._enough or not self._bench.predict:
+                return
+            self._sample(decode(program, self._limits.pack()))
 
     def _survey(self, job: Job) -> frozenset[str] | None:
         """The programs worth keeping, None where the survey did not come to its end."""

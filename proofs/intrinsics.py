@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import z3
 
 from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
-from proofs.meaning import Value, extreme, magnitude, ones, with_overflow
+from proofs.meaning import Value, extreme, magnitude, ones, saturated, with_overflow
 from proofs.memory import Copy, Fill
 from proofs.path import Path
 from proofs.read_ir import TRAPS, UnsupportedIr
@@ -86,6 +86,8 @@ class Intrinsics:
     def _pure(self, name: str, verb: str, arguments: Sequence[Value]) -> Value:
         if ".with.overflow." in name:
             return with_overflow(verb, *arguments)
+        if verb in ("usub", "uadd") and ".sat." in name:
+            return saturated(verb, *arguments)
         if verb in ("umin", "umax", "smin", "smax"):
             return extreme(verb, *arguments)
         if verb == "ctpop":

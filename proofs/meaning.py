@@ -133,6 +133,13 @@ def extreme(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRe
     return _selected(smaller, *((first, second) if name[1:] == "min" else (second, first)))
 
 
+def saturated(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
+    """llvm.usub.sat, llvm.uadd.sat: 0, or all ones, where the plain result would wrap."""
+    if name == "usub":
+        return simplify(extreme("umax", first, second) - second)
+    return simplify(first + extreme("umin", second, simplify(~first)))
+
+
 def magnitude(value: z3.BitVecRef) -> z3.BitVecRef:
     """llvm.abs: the least number stays as it is."""
     negative = compare("slt", value, number(0, width_of(value)))

@@ -21,6 +21,7 @@ from proofs.subjects import compiled, subject_of
 from proofs.verify import Limits, verify
 
 SUBJECTS = Path(__file__).resolve().parent / "subjects"
+EXAMPLES = SUBJECTS.parent.parent / "allocator" / "examples"
 
 
 def reports_of(spec: object, pattern: str, **told):
@@ -30,17 +31,17 @@ def reports_of(spec: object, pattern: str, **told):
 # ---- allocators of others, and what is wrong with them ----
 
 GUARDS = [
-    ("foreign/kr.c", "size > SIZE_MAX - 2 * sizeof(Header)", "0", 2**64 - 32),
-    ("foreign/slots.c", "size > POOL", "0", 2**64 - 64),
-    ("malloclab/mm.c", "size == 0 || size > LARGEST", "size == 0", 2**32 - 32),
+    (SUBJECTS / "foreign" / "kr.c", "size > SIZE_MAX - 2 * sizeof(Header)", "0", 2**64 - 32),
+    (SUBJECTS / "foreign" / "slots.c", "size > POOL", "0", 2**64 - 64),
+    (EXAMPLES / "malloclab" / "mm.c", "size == 0 || size > LARGEST", "size == 0", 2**32 - 32),
 ]
 
 
 @pytest.mark.parametrize(("name", "guard", "without", "least"), GUARDS)
 def test_a_header_add_that_wraps_is_refuted_with_its_size(name, guard, without, least, tmp_path):
-    text = (SUBJECTS / name).read_text()
+    text = name.read_text()
     assert text.count(guard) == 1
-    path = tmp_path / Path(name).name
+    path = tmp_path / name.name
     path.write_text(text.replace(guard, without))
     report = reports_of(path, "first.bounds", quick=True)["first.bounds"]
     assert report.verdict == REFUTED, report.reasons
@@ -51,9 +52,9 @@ def test_a_header_add_that_wraps_is_refuted_with_its_size(name, guard, without, 
 
 @pytest.mark.parametrize("name", [name for name, *_ in GUARDS])
 def test_the_first_request_of_the_same_allocator_with_its_guard_is_proved(name):
-    report = reports_of(SUBJECTS / name, "first.bounds", quick=True)["first.bounds"]
+    report = reports_of(name, "first.bounds", quick=True)["first.bounds"]
     assert report.verdict == PROVED, report.reasons
-    assert Path(name).name in report.canary
+    assert name.name in report.canary
 
 
 # ---- time ----

@@ -31,7 +31,7 @@ SHIFTS, DIVISIONS = ("shl", "lshr", "ashr"), ("udiv", "urem", "sdiv", "srem")
 ARITHMETIC = ("add", "sub", "mul", "and", "or", "xor", *SHIFTS, *DIVISIONS)
 PREDICATES = ("eq", "ne", "ult", "ule", "ugt", "uge", "slt", "sle", "sgt", "sge")
 OVERFLOWING = tuple(sign + verb for sign in "us" for verb in ("add", "sub", "mul"))
-EXTREMES = ("umin", "umax", "smin", "smax")
+EXTREMES = ("umin", "umax", "smin", "smax", "usub.sat", "uadd.sat")
 MAIN = """
 #include <stdint.h>
 #include <stdio.h>
