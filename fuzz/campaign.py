@@ -205,8 +205,8 @@ class Campaign(GuidedPhase):
             searched = time.monotonic()
             if not budget.seconds or judging < JUDGING_SHARE * budget.elapsed:
                 self._sample(self._bench.executor.last_trace())
-                counted = self.options.runs and now // ASKED_OF
-                self._ask(0 if counted else ASKING * (searched - started), counted or 3)
+                seconds = 0 if self.options.runs else ASKING * (searched - started)
+                self._ask(seconds, max(self.options.runs and now // ASKED_OF, 3))
             judging += time.monotonic() - searched
             if not self.options.runs:  # chunks of some CHUNK_SECONDS
                 faster = searched - started < CHUNK_SECONDS
