@@ -130,6 +130,8 @@ class Reasoning:
         """
         if is_plain(term):
             return term
+        if trailing_zeros(term) >= term.size():
+            return number(0, term.size())
         zeros, high = trailing_zeros(term), self._highest(path, term)
         width = max(high.bit_length() - zeros, 1)
         variable = self.fresh(stem, width)
