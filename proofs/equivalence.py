@@ -111,6 +111,8 @@ class _Pair:
         """Every operation from every heap; raises _Differ for the first difference."""
         begun = [each.begin() for each in (self.first, self.second)]
         for room in self.rooms:
+            for side in (self.first, self.second):
+                side.limit_to(room)
             for shape in self.first.shapes(room):
                 self.heaps += 1
                 self.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
@@ -232,7 +234,7 @@ class _Pair:
         self._demand(probe, [mine == self._twin(probe, at, 1)], f"{where}: other bytes")
 
 
-_OURS, _THEIRS = 1000, 2000  # what is nobody's holds unknown bytes, other ones in either
+_OURS, _THEIRS = 1000, 5000  # what is nobody's holds unknown bytes, other ones in either
 
 
 def _touched(paths, payload, size) -> bool:

@@ -21,10 +21,6 @@ from proofs.walks import STRAY, Among, Between, Places, View, Walker
 UNSEALED = "a checksum is not that of what it seals"
 
 
-class Forked(Exception):
-    """A question has two answers on the path: the walk is to be begun again on either side."""
-
-
 class DeadEnd(Exception):
     """Nothing is left of the path once what the walk needs is taken for true."""
 

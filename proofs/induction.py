@@ -78,6 +78,7 @@ class Induction:
         self.engine: Engine = self.exploration.engine
         self.host: Host = self.exploration.host
         self.places = places_of(self.walker, self.engine.module, self.engine.address_of)
+        self._plenty = self.host.limit
         self.exploration.look = self.look
         self.exploration.fits = self.fits if self.walker.fits else None
 
@@ -87,9 +88,9 @@ class Induction:
         Stops behind the first that refutes something.
         """
         ledger = self.exploration.ledger
-        begun, plenty = self.begin(), self.host.limit
+        begun = self.begin()
         for room in self.rooms:
-            self.host.limit = room.extent if room.full else plenty
+            self.limit_to(room)
             for shape in self.shapes(room):
                 self.heaps += 1
                 ledger.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
@@ -99,6 +100,10 @@ class Induction:
                     pass
                 if ledger.refuted:
                     return
+
+    def limit_to(self, room: Room) -> None:
+        """Has the host grant what it has, or no more than the room."""
+        self.host.limit = room.extent if room.full else self._plenty
 
     def begin(self) -> Path:
         """The base case: what initialisation leaves satisfies the walk."""
