@@ -9,7 +9,7 @@ import os
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from allocator.catalogue import gallery, resolve
 from allocator.subject import Subject
@@ -60,22 +60,25 @@ def predicted(trace: Trace, model: ExactModel) -> Run:
         if dead or op.kind in (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE):
             observations.append(Observation(flags=Seen.SKIPPED))
             continue
+        requests = model.store.requests
         offset = model.expected(op, RETURNED)
-        observations.append(observed(op, offset, model))
+        asked = Seen.PAGES if model.store.requests > requests else Seen(0)
+        observations.append(observed(op, offset, model, asked))
         live = {*live} - freed(op, offset, live) | ({op.name} if offset else set())
     return Run(tuple(observations), done=len(trace), store_base=BASE, maps_base=MAPS)
 
 
-def observed(op: Op, offset: int | None, model: ExactModel) -> Observation:
-    """What an executor would have seen of one operation."""
+def observed(op: Op, offset: int | None, model: ExactModel, asked: Seen) -> Observation:
+    """What an executor would have seen of one operation; `asked`: PAGES if pages were requested."""
     granted = model.store.granted
+    returned = Seen.RETURNED | asked
     if op.kind not in ALLOCATING:
-        return Observation(granted=granted, flags=Seen.RETURNED)
+        return Observation(granted=granted, flags=returned)
     if not offset:
         valid = not op.alignment & (op.alignment - 1) if op.alignment else True
         error = ENOMEM if valid else EINVAL
-        return Observation(granted=granted, error=error, flags=Seen.RETURNED | Seen.ERRNO)
-    return Observation(BASE + offset, model.named[op.name].usable, granted, flags=Seen.RETURNED)
+        return Observation(granted=granted, error=error, flags=returned | Seen.ERRNO)
+    return Observation(BASE + offset, model.named[op.name].usable, granted, flags=returned)
 
 
 def freed(op: Op, offset: int | None, live: set[int]) -> set[int]:
@@ -91,6 +94,7 @@ def test_the_reference_heap_finds_nothing_wrong_with_the_model(subject: Subject)
     predict = exact_model(subject)
 
     @given(strategies.traces(subject))
+    @example(from_text("deny 1\np0 = malloc 0\np1 = malloc 38\n"))
     def check(trace: Trace) -> None:
         model = predict(trace, empty_run(subject), subject.contract)
         verdict = judge(trace, predicted(trace, model), subject.contract)
@@ -146,6 +150,7 @@ def test_the_model_lays_blocks_side_by_side(subject: Subject) -> None:
     predict = exact_model(subject)
 
     @given(strategies.traces(subject))
+    @example(from_text("deny 1\np0 = malloc 0\np1 = malloc 38\n"))
     def check(trace: Trace) -> None:
         model = predict(trace, empty_run(subject), subject.contract)
         live = {NIL}

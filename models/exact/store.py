@@ -22,7 +22,8 @@ class Store:
     """A break that moves, mapped regions, a cap, and the refusals that a trace asks for.
 
     `size` is the cap in bytes over both; `maps` is the offset of the lowest mapped page from the
-    base of the break.  Every function counts as one request for pages only where it says so.
+    base of the break.  Every function counts as one request for pages only where it says so;
+    `requests` counts those that were well-formed, granted or not.
     """
 
     def __init__(self, size: int, maps: int = 0) -> None:
@@ -31,6 +32,7 @@ class Store:
         self.top = 0
         self.granted = 0
         self.deny = 0
+        self.requests = 0
         self._end = 0  # of what grow() gave last
         self._pages: set[int] = set()
 
@@ -97,6 +99,7 @@ class Store:
 
     def _may_grant(self, size: int) -> bool:
         """Counts the request down; whether `size` more bytes are granted."""
+        self.requests += 1
         if self.deny and self.deny != DENY_ALL:
             self.deny -= 1
             if not self.deny:
