@@ -12,7 +12,6 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.status import Status
 
 from allocator.catalogue import gallery
+from allocator.command_line import Parser
 from allocator.subject import SubjectError
 from fuzz.campaign import Campaign, Options
 from fuzz.census import census
@@ -79,19 +79,9 @@ exit status: 0 nothing found; 1 a rule was broken; 2 a subject could not be sear
 did not show again; 130 Ctrl-C (what was found so far is written)."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        print(f"fuzz/run.py: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def parser() -> Parser:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    it = Parser(description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=shape)
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .c, .so or .toml")
     it.add_argument("--seconds", type=_positive(float), help="time for each subject")
     it.add_argument("--runs", type=_positive(int), help="executions for each subject, instead")
