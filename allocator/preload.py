@@ -16,6 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not allocator/: its files must not stand in for anybody's modules
+    from allocator import own_python
+
+    own_python.need("elftools")
 
 from allocator import build
 from allocator.catalogue import BUG_MARK, gallery, resolve

@@ -21,6 +21,10 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from allocator import own_python
+
+own_python.need("rich")
+
 from rich.console import Console
 from rich.table import Table
 

@@ -19,6 +19,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    from allocator import own_python
+
+    own_python.need("rich")
 
 from rich.box import SIMPLE
 from rich.console import Console

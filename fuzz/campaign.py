@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from allocator import skeleton
 from allocator.catalogue import resolve
 from allocator.subject import Subject, SubjectError
 from fuzz import findings
@@ -75,7 +76,7 @@ class Campaign(GuidedPhase):
         try:
             self._run()
         except SubjectError as error:
-            self.result.error = str(error)
+            self.result.error = skeleton.offer(error, self.spec, self.options.out)
         except OSError as error:  # a full disk, a folder that cannot be written
             self.result.error = self._told(error)
         except Exception as error:  # an error of ours must not cost the other subjects

@@ -16,6 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
+    from allocator import own_python
+
+    own_python.need("rich", "elftools")
 
 from rich.console import Console
 from rich.status import Status
@@ -32,7 +35,7 @@ from fuzz.minimise import Minimise
 from fuzz.options import TRACES
 from fuzz.pages import replay_page, search_page
 from fuzz.replay import read_trace, replay
-from fuzz.results import ERROR, UNSTABLE, VIOLATION, Report, Result, pulse_of, to_json
+from fuzz.results import ERROR, OK, UNSTABLE, VIOLATION, Report, Result, pulse_of, to_json
 from models.picture import beside
 from models.rep import to_rep
 from models.report import report
@@ -330,7 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words.report and results:
         write_page(words, session, sys.argv[1:] if arguments is None else arguments, words.seed)
         print(f"report: {words.report}")
-    if results and not words.replay:
+    if not words.replay and any(result.verdict == OK for result in results):
         print(MEANING)
     if first_day:
         print(LAST_WORDS)

@@ -15,6 +15,10 @@ from typing import Annotated
 # Python puts this folder first; the packages lie beside it, and its own files must shadow nothing.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from allocator import own_python
+
+own_python.need("typer", "llvmlite", "z3", "immutables")
+
 import typer
 from rich.console import Console
 from rich.markup import escape
