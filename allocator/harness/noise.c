@@ -16,8 +16,8 @@ enum { STEPS = 6, LONGEST = 10, SOON = 2 };
 static _Thread_local uint64_t state;
 static _Thread_local uint32_t left, spacing, widest;
 
-/* A thread waits often when it starts, where much is done for the first time, and then less and less;
- * how often in the end is drawn anew for each. */
+/* A thread waits often when it starts, where much is done for the first time, and then less and
+ * less; how often in the end is drawn anew for each. */
 HIDDEN void allocheck_noise(uint64_t seed)
 {
     state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;

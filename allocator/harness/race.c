@@ -1,5 +1,5 @@
-/* Rounds: all threads of a trace set out together, are disturbed, and watched until the last of them
- * has done its part. */
+/* Rounds: all threads of a trace set out together, are disturbed, and watched until the last of
+ * them has done its part. */
 #define _GNU_SOURCE
 #include "race.h"
 
@@ -104,7 +104,7 @@ static void pause_for(long nanoseconds)
     nanosleep(&moment, NULL);
 }
 
-/* Stops a thread for as long as others need to get on: wherever it is, in the middle of a change. */
+/* Stops a thread for as long as others need to get on, wherever it is. */
 static void on_disturbance(int number)
 {
     static volatile unsigned turn;
@@ -150,30 +150,38 @@ static int all_asleep(const struct field *all)
 
 static void disturb(struct field *all, uint64_t *random)
 {
-    int one = atomic_load_explicit(&all->runners[race_draw(random) % (unsigned)all->count].task, RELAXED);
+    const struct runner *runner = &all->runners[race_draw(random) % (unsigned)all->count];
+    int one = atomic_load_explicit(&runner->task, RELAXED);
     if (one)
         syscall(SYS_tgkill, getpid(), one, SIGURG);
 }
 
-/* Until all have ended; a thread at rest for so long that no other one moves is at rest for ever. */
+/* Looks once more at threads that have not moved for `still` nanoseconds; how many looks in a row
+ * have found all of them asleep. */
+static uint64_t look_at(struct field *all, uint64_t still, uint64_t looks)
+{
+    if (still < STILL * (looks + 1))
+        return still < STILL ? 0 : looks;
+    return all_asleep(all) ? looks + 1 : 0;
+}
+
+/* Until all have ended.  Threads that are all at rest for so long are so for ever. */
 static void watch(struct field *all)
 {
     uint64_t random = all->race->run->race_seed ^ all->round << 32;
     uint64_t before = 0, still = 0, looks = 0;
     int disturbs = all->race->disturbed && all->round & 1;
     while (!all_ended(all)) {
-        long moment = disturbs && still < STILL ? 5000 + (long)(race_draw(&random) & 65535) : 200000;
+        int moving = disturbs && still < STILL;
+        long moment = moving ? 5000 + (long)(race_draw(&random) & 65535) : 200000;
         pause_for(moment);
         uint64_t now = __atomic_load_n(&all->race->run->runs, __ATOMIC_RELAXED);
         still = now == before ? still + (uint64_t)moment : 0;
         before = now;
-        if (still < STILL)
-            looks = 0;
-        else if (still > STILL * (looks + 1))
-            looks = all_asleep(all) ? looks + 1 : 0, still = looks ? still : 0;
-        if (looks == LOOKS && all->race->stuck)
+        looks = look_at(all, still, looks);
+        if (looks >= LOOKS && all->race->stuck)
             all->race->stuck(all->race->context);
-        if (disturbs && still < STILL)
+        if (moving)
             disturb(all, &random);
     }
 }

@@ -80,7 +80,7 @@ static void dawdle(struct runner *me, int first)
 
 /* ---- blocks ---- */
 
-/* Takes a live block, when its maker has got that far; NULL where there is none, or not for long. */
+/* Takes a live block, when its maker has got that far; NULL where there is none, or not soon. */
 static struct place *take(struct runner *me, uint64_t name)
 {
     if (name >= me->field->names)

@@ -1,4 +1,5 @@
-/* Compiled into every subject's library: the table of what the adapter defines; the rest is NULL. */
+/* Compiled into every subject's library: the table of what the adapter defines.  The rest of it is
+ * NULL. */
 #include "bind.h"
 
 WEAK int allocheck_init(void *arena, size_t arena_size);

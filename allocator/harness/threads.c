@@ -1,5 +1,5 @@
-/* A semaphore for each direction.  A thread is made when it is first named and not kept for the next
- * run: so its thread-local variables are fresh each time. */
+/* A semaphore for each direction.  A thread is made when it is first named and not kept for the
+ * next run: so its thread-local variables are fresh each time. */
 #include "threads.h"
 
 #include <stdlib.h>
