@@ -310,12 +310,12 @@ TOLD = """\
 WARNING: ThreadSanitizer: data race (pid=1)
   Read of size 8 at 0x55 by thread T2:
     #0 memset ../../src/libsanitizer/tsan/interceptors.cpp:77 (libtsan.so.2+0x5e)
-    #1 count /home/me/pool.c:12 (pool+0x11d7)
+    #1 count /src/pool.c:12 (pool+0x11d7)
 
   Previous atomic write of size 4 at 0x55 by main thread:
-    #0 count /home/me/pool.c:14:5 (pool+0x11e8)
+    #0 count /src/pool.c:14:5 (pool+0x11e8)
 
-SUMMARY: ThreadSanitizer: data race /home/me/pool.c:12 in count
+SUMMARY: ThreadSanitizer: data race /src/pool.c:12 in count
 ==================
 """
 

@@ -1,6 +1,6 @@
 /* A program of one subject and free-running threads, both compiled with ThreadSanitizer: it runs
- * the trace in a region's file.  The operating system is the real one: what TSan knows of memory, it
- * knows of the process's own.
+ * the trace in a region's file.  The operating system is the real one: what TSan knows of memory,
+ * it knows of the process's own.
  *
  *      program REGION_FILE
  */
