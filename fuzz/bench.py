@@ -25,6 +25,7 @@ from models.verdict import Verdict
 # From here on looking at the whole heap after each operation would take longer than anybody waits.
 LONG = 20_000
 SANITIZED_ROUNDS, SANITIZED_BUDGET = 2, 50  # ... under ThreadSanitizer; runs to shrink
+RACE_CPU_MS = 200  # of all threads together, in which none of them gets on
 ROUNDS, PATIENCE = 6, 3  # of free-running threads; how much more to look again
 
 
@@ -62,7 +63,7 @@ class Bench:
         if self._racing is None:
             forked = replace(self._noisy, forks=True)
             self._racing = executor.open_executor(forked, sandbox=True)
-        limit = executor.CPU_LIMIT_MS * (CONFIRM_FACTOR if patient else 1)
+        limit = RACE_CPU_MS * (CONFIRM_FACTOR if patient else 1)
         rounds = 1 if brief else ROUNDS * (PATIENCE if patient else 1)
         return self._racing.race(trace, seed, rounds, cpu_limit_ms=limit)
 

@@ -39,6 +39,7 @@ class RacePhase:
     _enough: bool
     _found: set[str]
     _keep: Callable[[Finding], None]
+    _note_vanished: Callable[[str], None]
 
     def _races(self, subject: Subject, share: float) -> None:
         """Random programs whose threads run freely."""
@@ -96,10 +97,10 @@ class RacePhase:
         finding = self._bench.check_race(
             trace, seed=seed, sanitized=sanitized, tell=lambda text: self.tell(f"{rule}: {text}")
         )
-        self._found.add(rule)
         if finding is None:
-            self.result.vanished.append(rule)
+            self._note_vanished(rule)
             return
+        self._found.add(rule)
         self.result.executions += finding.executions
         if finding.rule not in {report.finding.rule for report in self.result.reports}:
             self._keep(finding)
