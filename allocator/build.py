@@ -34,14 +34,16 @@ COMPILE_SECONDS = 300
 _COMMON = ("-g", "-fPIC", "-fno-sanitize=undefined", "-Werror=implicit-function-declaration")
 HARNESS_FLAGS = ("-O3", "-std=gnu17", "-Wall", "-Wextra", *_COMMON)
 # The allocator's own functions must not be taken for the library's, which a compiler believes to
-# know: it would turn a calloc made of malloc and memset into a call of itself.  Thread-local
-# variables become plain ones, so that a restart restores them: everything runs on one thread.
+# know: it would turn a calloc made of malloc and memset into a call of itself.
 _OWN_NAMES = (
     *("malloc", "calloc", "realloc", "reallocarray", "free", "strdup", "strndup"),
     *("aligned_alloc", "memalign", "posix_memalign", "valloc", "pvalloc", "malloc_usable_size"),
 )
+# Thread-local variables become plain ones, so that a restart restores them: everything runs on one
+# thread, but where several are promised to be safe.
+ONE_THREAD = ("-D__thread=", "-D_Thread_local=")
 SUBJECT_FLAGS = (
-    *("-O2", *_COMMON, "-fvisibility=hidden", "-D__thread=", "-D_Thread_local="),
+    *("-O2", *_COMMON, "-fvisibility=hidden", *ONE_THREAD),
     *(f"-fno-builtin-{name}" for name in _OWN_NAMES),
 )
 LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
@@ -256,11 +258,17 @@ def subject_flags(found: Description) -> tuple[str, ...]:
     """How a described allocator's sources are compiled, coverage left out."""
     own = [flag for flag in found.flags if not flag.startswith(LINK_PREFIXES)]
     folders = [f"-I{folder}" for folder in found.include]
-    return (*SUBJECT_FLAGS, f"-iquote{found.folder}", *folders, *own, f"-idirafter{MEMLIB}")
+    return (*_base_flags(found), f"-iquote{found.folder}", *folders, *own, f"-idirafter{MEMLIB}")
+
+
+def _base_flags(found: Description) -> tuple[str, ...]:
+    return tuple(
+        flag for flag in SUBJECT_FLAGS if not found.contract.threads or flag not in ONE_THREAD
+    )
 
 
 def _binding(found: Description) -> list[Path]:
-    flags = (*SUBJECT_FLAGS, f"-I{HARNESS}")
+    flags = (*_base_flags(found), f"-I{HARNESS}")
     headers = [folder / "memlib.h" for folder in (found.folder, *found.include)]
     texts = [path.read_text(errors="replace") for path in headers if path.is_file()]
     is_int = any(re.search(r"\bmem_sbrk\s*\(\s*int\b", text) for text in texts)

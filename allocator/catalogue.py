@@ -31,8 +31,17 @@ def bundled() -> list[str]:
 
 
 def gallery() -> list[str]:
-    """Every bundled subject that is meant to be correct: all allocators, all their variants."""
-    return [each for name in bundled() for each in variants(name)]
+    """Every bundled subject that is meant to be correct and for one thread, variants among them."""
+    return [each for name in bundled() for each in variants(name) if not _locked(each)]
+
+
+def threaded() -> list[str]:
+    """Every bundled subject that is meant to be correct with several threads."""
+    return [each for name in bundled() for each in variants(name) if _locked(each)]
+
+
+def _locked(name: str) -> bool:
+    return name.endswith("+locked")
 
 
 def variants(name: str) -> list[str]:

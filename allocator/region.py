@@ -27,7 +27,7 @@ from models.trace import NIL, NO_NAME, OP_BYTES, Op, Trace, pack_ops, unpack_ops
 REGION_HEADER = 512
 WALK_CAPACITY = 1 << 14
 DEFAULT_STORE, PREBUILT_STORE = 16 << 20, 256 << 20  # products take more before they start
-CONFIG = struct.Struct("<QQQQII14B2x")
+CONFIG = struct.Struct("<QQQQII15B1x")
 BLOCK = struct.Struct("<QQQ")
 CHECKS = {"none": 0, "end": 1, "each": 2}
 
@@ -63,6 +63,7 @@ def pack_config(
         memory_known,
         contract.gives_back,
         forks,
+        contract.threads,
     )
 
 
@@ -165,7 +166,7 @@ class Region:
         (
             _version, _capacity, count, _switches, _store, _limit, done, stage, outcome, signal,
             fault, exit_status, damage_count, suspicious, known, store_base, maps_base,
-            arena_base, arena_size, _runs, invariant,
+            arena_base, arena_size, _runs, _seed, _rounds, rounds, invariant,
         ) = HEADER.unpack_from(self.memory, 0)  # fmt: skip
         seen = min(count, done + (outcome != Outcome.FINISHED))
         raw = self.memory[self._observations_at : self._observations_at + seen * OBSERVATION.size]

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.status import Status
 
-from allocator.catalogue import gallery
+from allocator.catalogue import gallery, threaded
 from allocator.subject import SubjectError
 from fuzz.campaign import Campaign, Options
 from fuzz.census import census
@@ -170,7 +170,7 @@ def lasting(words: argparse.Namespace) -> dict[str, object]:
 def recall_words(words: argparse.Namespace) -> list[str]:
     """The subjects; for --resume those, and the words, of the campaign that is gone on with."""
     if not words.resume:
-        return words.subjects or ([] if words.replay else gallery())
+        return words.subjects or ([] if words.replay else [*gallery(), *threaded()])
     session = Ledger(words.out).session()
     if not session:
         raise SubjectError(f"{words.out}: no campaign to resume (see --out)")

@@ -9,9 +9,9 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-VERSION = 2
+VERSION = 3
 DAMAGE_CAPACITY = 64
-HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQQ24s")
+HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQQQII24s")
 OBSERVATION = struct.Struct("<QQQiI")
 DAMAGE = struct.Struct("<QIIBBB5x")
 
@@ -29,6 +29,7 @@ class Seen(IntFlag):
     UNFILLED = 128
     SAME_START = 256
     LEFT = 512
+    BEGUN = 1024
 
 
 class Outcome(IntEnum):

@@ -17,6 +17,7 @@ NIL = 2**64 - 1
 NO_NAME = 2**32 - 1
 DENY_ALL = NIL
 MAX_OPS = 2**31
+THREADS = 16  # thread numbers are below this; 0 is the one that begins and ends a run
 
 _CONSTANTS = {
     "SIZE_MAX": 2**64 - 1,
@@ -49,6 +50,7 @@ class Kind(IntEnum):
     INTERIOR_FREE = 12
     FREE_ALL = 13
     THREAD = 14
+    END_THREAD = 15
 
 
 ALLOCATING = frozenset(
@@ -79,6 +81,7 @@ _OPERANDS = {
     Kind.INTERIOR_FREE: "bn",
     Kind.FREE_ALL: "",
     Kind.THREAD: "n",
+    Kind.END_THREAD: "n",
 }
 _VERBS = {kind.name.lower(): kind for kind in Kind}
 

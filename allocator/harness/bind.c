@@ -57,6 +57,7 @@ __attribute__((visibility("default"))) struct subject allocheck_subject = {
     .usable_size = allocheck_usable_size,
     .check = allocheck_check,
     .walk = allocheck_walk,
+    .thread_ends = allocheck_thread_ends,
 };
 
 /* Only a constructor of the subject can call before bind(): there is no memory yet. */

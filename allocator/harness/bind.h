@@ -12,6 +12,9 @@ __attribute__((visibility("hidden"))) const struct host *allocheck_host(void);
 /* The kernel's answer, past all that is bound. */
 __attribute__((visibility("hidden"))) long allocheck_system_call(long number, const long *operands);
 
+/* Calls what is to be called when this thread ends. */
+__attribute__((visibility("hidden"))) void allocheck_thread_ends(void);
+
 /* In no header, or not in all. */
 int __cxa_atexit(void (*function)(void *), void *argument, void *library);
 int __cxa_thread_atexit(void (*function)(void *), void *argument, void *library);
