@@ -25,7 +25,7 @@ HARNESS = Path(__file__).resolve().parent / "harness"
 TARGET = ("-target", "x86_64-linux-gnu.2.31")
 # Compiled into a subject's library, or standing in for libFuzzer: never part of the executor.
 NOT_EXECUTOR = frozenset(
-    {"bind.c", "bind_process.c", "doors.c", "memlib.c", "cov_stub.c", "runner.c"}
+    {"bind.c", "bind_process.c", "doors.c", "memlib.c", "cov_stub.c", "runner.c", "noise.c"}
 )
 # The malloc lab's headers, for an mm.c that comes without them; looked through last.
 MEMLIB = HARNESS.parent / "memlib"
@@ -48,6 +48,8 @@ SUBJECT_FLAGS = (
 )
 LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
 COVERAGE_FLAGS = ("-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage=stack-depth")
+# A call at each access of memory: noise.c has what is called.
+NOISE_FLAGS = ("-fsanitize-coverage=trace-pc,trace-loads,trace-stores",)
 # A counter for each block of code, in the order in which it was written.
 LINES_FLAGS = ("-O0", "-fsanitize-coverage=bb,no-prune,inline-8bit-counters,pc-table")
 
@@ -207,23 +209,28 @@ def runner() -> Path:
 
 
 def subject_library(
-    found: Description, *, coverage: bool = False, lines: bool = False
+    found: Description, *, coverage: bool = False, lines: bool = False, noise: bool = False
 ) -> tuple[Path, Path]:
     """A subject's library and the adapter's source: what was described, bound to the host.
 
     Coverage counters are compiled into the subject's own sources alone; with `lines`, a counter
-    for each block as it was written, slowly, for lines.py to read.
+    for each block as it was written, slowly, for lines.py to read; with `noise` (and clang), what
+    makes free-running threads wait in the middle of things.
     """
     coverage = coverage or lines
     if coverage and found.sources and not compiler().clang:
         raise SubjectError("coverage needs clang: unset CC to use the one that ziglang carries")
     flags = subject_flags(found)
     face = artifacts.written(f"{found.name}-adapter", ".c", adapter.write(found))
-    face_object = compile_object(Unit(face, (*flags, "-w"), found.folder))
+    noise = noise and bool(found.sources) and compiler().clang
     counting = LINES_FLAGS if lines else COVERAGE_FLAGS if coverage else ()
-    own = (*flags, *counting)
+    noisy = NOISE_FLAGS if noise else ()
+    face_object = compile_object(Unit(face, (*flags, *noisy, "-w"), found.folder))
+    own = (*flags, *counting, *noisy)
     objects = [compile_object(Unit(source, own, found.folder)) for source in found.sources]
     objects += [face_object, *_binding(found)]
+    if noise:
+        objects.append(compile_object(Unit(HARNESS / "noise.c", flags, HARNESS)))
     if found.library:
         objects += _doors(found, face_object)
     link_flags = [flag for flag in found.flags if flag.startswith(LINK_PREFIXES)]

@@ -61,13 +61,14 @@ def resolve(
     prefix: str | None = None,
     coverage: bool = False,
     lines: bool = False,
+    noise: bool = False,
     flags: tuple[str, ...] = (),
 ) -> Subject:
     """The subject that `spec` means, built.
 
     spec: NAME, NAME+VARIANT or either with +bugs/BUG, or a path to a .toml, .c or .so.  prefix
     says how the functions of a .c or .so start; coverage builds with counters, lines with
-    counters that allocator/lines.py can tell the lines of; flags are added to those of a bundled
+    counters that allocator/lines.py can tell the lines of, noise for threads that run freely; flags are added to those of a bundled
     one, whose exact model is left out then.  Raises
     SubjectError: one line that says what is wrong and what to do next, with a TOML skeleton where
     that helps.
@@ -75,9 +76,9 @@ def resolve(
     is_name = not Path(spec).suffix and "/" not in spec.partition(BUG_MARK)[0]
     try:
         if is_name:
-            return _bundled(spec, prefix, flags, coverage=coverage, lines=lines)
+            return _bundled(spec, prefix, flags, coverage=coverage, lines=lines, noise=noise)
         found, notes = _described(spec, prefix)
-        return built(found, name=spec, coverage=coverage, lines=lines, notes=notes)
+        return built(found, name=spec, coverage=coverage, lines=lines, noise=noise, notes=notes)
     except SubjectError as error:
         raise SubjectError(_named(spec, str(error)), error.skeleton) from None
     except OSError as error:
@@ -133,7 +134,7 @@ def _unknown(name: str, known: Iterable[str], what: str) -> str:
 
 
 def _bundled(
-    spec: str, prefix: str | None, flags: tuple[str, ...], *, coverage: bool, lines: bool
+    spec: str, prefix: str | None, flags: tuple[str, ...], *, coverage: bool, lines: bool, noise: bool
 ) -> Subject:
     if prefix is not None:
         raise SubjectError("a prefix is for .c and .so")
@@ -151,7 +152,7 @@ def _bundled(
         found = found.moved(folder, bugs.plant(planted[bug_name], folder))
     if flags:
         found = replace(found, flags=(*found.flags, *flags), model=None)
-    return built(found, name=spec, coverage=coverage, lines=lines, is_bundled=True)
+    return built(found, name=spec, coverage=coverage, lines=lines, noise=noise, is_bundled=True)
 
 
 def planted(name: str, bug: PlantedBug) -> Subject:
@@ -167,11 +168,12 @@ def built(
     name: str,
     coverage: bool = False,
     lines: bool = False,
+    noise: bool = False,
     is_bundled: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Subject:
     """The subject of a description, compiled and linked; SubjectError if it does not build."""
-    library, face = build.subject_library(found, coverage=coverage, lines=lines)
+    library, face = build.subject_library(found, coverage=coverage, lines=lines, noise=noise)
     subject = Subject(
         name=name,
         contract=found.contract,

@@ -53,6 +53,8 @@ NUMBERS = {
     "offsetof(run_t,store_size)": region._STORE_AT,
     "offsetof(run_t,done)": region._DONE_AT,
     "offsetof(run_t,runs)": region._RUNS_AT,
+    "offsetof(run_t,race_seed)": region._RACE_AT,
+    "RUN_RACE": region.CHECKS["race"],
     "offsetof(subject_t,counters_start)": binding._COUNTERS_AT[0],
     "offsetof(subject_t,counters_end)": binding._COUNTERS_AT[1],
     **{f"MALLOC_ZERO_{name.upper()}": value for name, value in region._MALLOC_ZERO.items()},

@@ -34,6 +34,7 @@ WEAK size_t allocheck_usable_size(void *block);
 WEAK const char *allocheck_check(void);
 WEAK size_t allocheck_walk(struct heap_block *blocks, size_t capacity);
 WEAK const char *allocheck_open_library(void);
+WEAK void allocheck_noise(uint64_t seed);
 
 static const char *bind_host(const struct host *given)
 {
@@ -57,6 +58,7 @@ __attribute__((visibility("default"))) struct subject allocheck_subject = {
     .usable_size = allocheck_usable_size,
     .check = allocheck_check,
     .walk = allocheck_walk,
+    .noise = allocheck_noise,
     .thread_ends = allocheck_thread_ends,
 };
 

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "free_running.h"
 #include "guard.h"
 #include "operations.h"
 #include "tripwire.h"
@@ -163,6 +164,14 @@ static void whole(void *argument)
     end(ex);
 }
 
+static void whole_race(void *argument)
+{
+    struct executor *ex = argument;
+    begin(ex);
+    if (!ex->subject->init || !ex->run->exit_status)
+        free_running(ex);
+}
+
 /* Runs a part under the guard and writes down how it ended. */
 static void guarded(struct executor *ex, void (*part)(void *))
 {
@@ -201,7 +210,7 @@ static void run_as_child(struct executor *ex)
 {
     guard_continue_in_copy();
     executor_confine(ex);
-    guarded(ex, whole);
+    guarded(ex, ex->run->switches & RUN_RACE ? whole_race : whole);
     _exit(0);
 }
 

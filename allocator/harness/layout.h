@@ -130,7 +130,8 @@ struct run {
     uint64_t maps_base;    /* the same for mapped regions */
     uint64_t arena_base;   /* the arena handed to init, 0 if none */
     uint64_t arena_size;
-    uint64_t runs;         /* runs begun in this region: with `done`, a sign of life */
+    uint64_t runs;         /* runs begun in this region: with `done`, a sign of life; runs of
+                              free-running threads bump it now and then */
     uint64_t race_seed;    /* in: what makes one free-running schedule unlike another */
     uint32_t race_rounds;  /* in: how often such a trace is repeated */
     uint32_t race_done;    /* out: rounds finished */
