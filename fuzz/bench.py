@@ -54,13 +54,13 @@ class Bench:
             self.subject, trace, cpu_limit_ms=cpu_limit_ms, **self._looks(trace)
         )
 
-    def race(self, trace: Trace, *, seed: int, patient: bool = False) -> Run:
+    def race(self, trace: Trace, *, seed: int, patient: bool = False, brief: bool = False) -> Run:
         """Runs a laid-out trace's threads freely, in a process of its own."""
         if self._racing is None:
             forked = replace(self._noisy, forks=True)
             self._racing = executor.open_executor(forked, sandbox=True)
         limit = executor.CPU_LIMIT_MS * (CONFIRM_FACTOR if patient else 1)
-        rounds = ROUNDS * (PATIENCE if patient else 1)
+        rounds = 1 if brief else ROUNDS * (PATIENCE if patient else 1)
         return self._racing.race(trace, seed, rounds, cpu_limit_ms=limit)
 
     @property

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +24,16 @@ from fuzz.dedicated import dedicated, worth_judging
 from fuzz.guided_phase import GuidedPhase
 from fuzz.job import SEARCH_CPU_MS
 from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges, program_bytes
-from fuzz.options import ASKED_OF, ASKING, CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, Options
+from fuzz.options import (
+    ASKED_OF,
+    ASKING,
+    CYCLES_SHARE,
+    DENSE_SHARE,
+    KNOWN_LIMIT,
+    RACE_SHARE,
+    Options,
+)
+from fuzz.race_phase import RacePhase
 from fuzz.results import Report, Result
 from models.check import Finding
 from models.observation import Run
@@ -52,7 +61,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @dataclass
-class Campaign(GuidedPhase):
+class Campaign(GuidedPhase, RacePhase):
     """A campaign on one subject; `result` holds what is known at any time."""
 
     spec: str
@@ -96,13 +105,16 @@ class Campaign(GuidedPhase):
         return findings.subject_folder(self.options.out, self.spec)
 
     def _run(self) -> None:
-        subject = self.find(self.spec, prefix=self.options.prefix)
+        subject = self.find(self.spec, **self.options.finding)
         self.result.rules_on = rules_on(subject, self.options.rules)
         self.result.notes += subject.notes
-        with Bench(subject, self.options.rules) as self._bench:
+        with Bench(subject, self.options.rules, self._noisy(subject)) as self._bench:
             self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))
             self._questions = Questions(self._bench.executor, self._limits, self.options.seed)
             self._replay_saved()
+            if subject.contract.threads and self.options.threads > 1:
+                self._races(subject, RACE_SHARE)
+                self.options = self._rest()
             searched = self._can_guide(subject)
             if self.options.dense:
                 self._dense(1 - CYCLES_SHARE if not searched else DENSE_SHARE)
@@ -110,6 +122,18 @@ class Campaign(GuidedPhase):
                 self._cycles()
             if searched and not self._enough:
                 self._guided(subject)
+
+    def _noisy(self, subject: Subject) -> Subject:
+        """The subject as free-running threads take it."""
+        if not subject.contract.threads or subject.prebuilt or self.options.threads < 2:
+            return subject
+        return self.find(self.spec, noise=True, **self.options.finding)
+
+    def _rest(self) -> Options:
+        """The options with what free-running threads leave of the budget."""
+        options, left = self.options, 1 - RACE_SHARE
+        runs = max(1, round(left * options.runs)) if options.runs else 0
+        return replace(options, seconds=left * options.seconds, runs=runs)
 
     @property
     def _enough(self) -> bool:

@@ -24,7 +24,7 @@ from models.trace import ALLOCATING, NIL, Kind, Op, Trace
 from models.verdict import Verdict, Violation
 
 OPERATIONS, MOST_LAPS = 2048, 256  # of a round: short traces are repeated by each thread
-FRESH = 30  # processes in which a finding is looked for again, at most
+FRESH = 40  # processes in which a finding is looked for again, at most
 ENOUGH = 5  # of them that show it
 MOST_TRIES = 12  # of a trace that is to show it once
 BUDGET, HANG_BUDGET = 200, 40  # runs that shrinking may take
@@ -33,8 +33,9 @@ BUDGET, HANG_BUDGET = 200, 40  # runs that shrinking may take
 class Race(Protocol):
     """Runs the threads of a laid-out trace freely, in a process of its own."""
 
-    def __call__(self, trace: Trace, *, seed: int, patient: bool) -> Run:
-        """What was seen of the last round; `patient`: with more rounds and CPU time."""
+    def __call__(self, trace: Trace, *, seed: int, patient: bool, brief: bool) -> Run:
+        """What was seen of the last round; `patient`: with more rounds and CPU time, `brief`: of
+        the only one."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,11 @@ class Laps:
         return replace(run, observations=plain, damages=(), done=len(plain))
 
 
-def laps(trace: Trace) -> Laps:
+def laps(trace: Trace, most: int = MOST_LAPS) -> Laps:
     """The trace laid out; free_all becomes a free of each block, thread 0 begins each lap."""
     once = list(_explicit(trace))
     names = 1 + max((op.name for op in trace if op.kind in ALLOCATING), default=0)
-    count = min(MOST_LAPS, max(1, OPERATIONS // max(1, len(once))))
+    count = min(most, max(1, OPERATIONS // max(1, len(once))))
     ops, origin = [], []
     for lap in range(count):
         for index, op in once:
@@ -125,9 +126,13 @@ def look(
     trace: Trace, race: Race, contract: Contract, rules: frozenset[str], *, seed: int,
     patient: bool = False,
 ) -> tuple[Verdict, Run]:  # fmt: skip
-    """One run and the verdict on it, both in the words of the short trace."""
-    laid = laps(trace)
-    run = race(laid.trace, seed=seed, patient=patient)
+    """One run and the verdict on it, both in the words of the short trace.
+
+    Every other seed's run is brief: what goes wrong at the start of a process takes many of them.
+    """
+    brief = bool(seed % 2)
+    laid = laps(trace, 1 if brief else MOST_LAPS)
+    run = race(laid.trace, seed=seed, patient=patient, brief=brief)
     if not run.suspicious:
         return Verdict(), laid.seen(run, Verdict())
     try:
@@ -144,30 +149,31 @@ def check_race(
     rules: frozenset[str] = ALL,
     *,
     subject: str | None = None,
+    seed: int = 0,
     budget: int = BUDGET,
     tell: Callable[[str], None] = lambda _text: None,
 ) -> Finding | None:
     """The finding that a free-running trace leads to; None where no rule is broken in FRESH runs.
 
-    It is shrunk by at most `budget` runs and says how often it showed.
+    It is shrunk by at most `budget` runs and says how often it showed.  `seed` is that of a run
+    that showed it: long or brief, so are all that follow.
     """
-    return _Racer(race, contract, rules, subject, tell).check(trace, budget)
+    return _Racer(race, contract, rules, subject, seed, tell).check(trace, budget)
 
 
 class _Racer:
     """Races traces and counts what they show."""
 
     def __init__(self, race: Race, contract: Contract, rules: frozenset[str], subject: str | None,
-                 tell: Callable[[str], None]) -> None:  # fmt: skip
+                 seed: int, tell: Callable[[str], None]) -> None:  # fmt: skip
         self._race, self._contract, self._rules = race, contract, rules
-        self._subject, self._tell = subject, tell
+        self._subject, self._seed, self._tell = subject, seed, tell
         self._runs = 0
 
     def _once(self, trace: Trace, patient: bool) -> tuple[Verdict, Run]:
+        seed = self._seed + 2 * self._runs
         self._runs += 1
-        return look(
-            trace, self._race, self._contract, self._rules, seed=self._runs, patient=patient
-        )
+        return look(trace, self._race, self._contract, self._rules, seed=seed, patient=patient)
 
     def _count(self, trace: Trace, most: int = FRESH) -> tuple[Counter[str], dict[str, tuple]]:
         """How often each rule was broken, and an example of each; "" counts all runs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from allocator import build, bugs
+from allocator import bugs, build
 from allocator.bugs import PlantedBug
 
 THREADS = Path(__file__).resolve().parent / "subjects" / "threads"

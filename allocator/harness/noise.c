@@ -11,16 +11,18 @@
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
-enum { STEPS = 6, LONGEST = 10 };
+enum { STEPS = 6, LONGEST = 10, SOON = 2 };
 
 static _Thread_local uint64_t state;
-static _Thread_local uint32_t left, spacing;
+static _Thread_local uint32_t left, spacing, widest;
 
-/* How many accesses there are between two waits is drawn anew for each thread. */
+/* A thread waits often when it starts, where much is done for the first time, and then less and less;
+ * how often in the end is drawn anew for each. */
 HIDDEN void allocheck_noise(uint64_t seed)
 {
     state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
-    spacing = 8u << (state >> 40) % STEPS * 2;
+    spacing = SOON;
+    widest = 16u << (state >> 40) % STEPS * 2;
     left = (uint32_t)(state >> 32) % spacing;
 }
 
@@ -30,7 +32,10 @@ static void wait_a_little(void)
     state ^= state >> 7;
     state ^= state << 17;
     left = (uint32_t)(state >> 32) % (2 * spacing);
-    if ((state & 15) == 0) {
+    int starting = spacing == SOON;
+    if (spacing < widest && !(state >> 24 & 7))
+        spacing *= 2;
+    if ((state & (starting ? 1 : 15)) == 0) {
         int error = errno;
         nanosleep(&(struct timespec){ 0, 1000 }, NULL);
         errno = error;

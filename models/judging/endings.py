@@ -91,9 +91,9 @@ def _judge_call(case: Case, rule: str, told: str) -> None:
 def _judge_predicate(case: Case, rule: str, told: str) -> None:
     """The call under way was none that the trace asks for.
 
-    It is the validity predicate, what a thread does at its end or, where memory is unknown, the last
-    free of what is live.  Time
-    spent there tells nothing: the predicate may walk the whole heap after each operation.
+    It is the validity predicate, what a thread does at its end or, where memory is unknown, the
+    last free of what is live.  Time spent there tells nothing: the predicate may
+    walk the whole heap after each operation.
     """
     if case.run.outcome is not Outcome.HANG:
         where = "outside the operation, in the validity predicate, a thread's end or a last free"

@@ -25,9 +25,7 @@ BEGUN, LEFT = int(Seen.BEGUN), int(Seen.LEFT)
 _LOW = 2**32
 
 
-def judge_race(
-    trace: Trace, run: Run, contract: Contract, rules: frozenset[str] = ALL
-) -> Verdict:
+def judge_race(trace: Trace, run: Run, contract: Contract, rules: frozenset[str] = ALL) -> Verdict:
     """The verdict on one round of a trace whose threads ran freely.
 
     Rules that need an order which nobody has seen keep silent.  Of several violations the most
