@@ -25,7 +25,10 @@ HARNESS = Path(__file__).resolve().parent / "harness"
 TARGET = ("-target", "x86_64-linux-gnu.2.31")
 # Compiled into a subject's library, or standing in for libFuzzer: never part of the executor.
 NOT_EXECUTOR = frozenset(
-    {"bind.c", "bind_process.c", "doors.c", "memlib.c", "cov_stub.c", "runner.c", "noise.c"}
+    {
+        *("bind.c", "bind_process.c", "table.c", "doors.c", "memlib.c", "noise.c"),
+        *("cov_stub.c", "runner.c", "tsan_main.c"),
+    }
 )
 # The malloc lab's headers, for an mm.c that comes without them; looked through last.
 MEMLIB = HARNESS.parent / "memlib"
@@ -84,7 +87,7 @@ def compiler() -> Compiler:
 @functools.cache
 def _compiler(chosen: str) -> Compiler:
     if chosen:
-        return _chosen_compiler(shlex.split(chosen))
+        return chosen_compiler(shlex.split(chosen))
     found = importlib.util.find_spec("ziglang")
     if not found or not found.origin:
         raise SubjectError("no C compiler: install ziglang (make setup), or set CC")
@@ -95,7 +98,8 @@ def _compiler(chosen: str) -> Compiler:
     )
 
 
-def _chosen_compiler(command: list[str]) -> Compiler:
+def chosen_compiler(command: list[str]) -> Compiler:
+    """The compiler that this command starts; SubjectError where there is none."""
     program = shutil.which(command[0])
     if not program:
         raise SubjectError(f"CC={shlex.join(command)}: no such program: correct or unset CC")
@@ -107,9 +111,10 @@ def _chosen_compiler(command: list[str]) -> Compiler:
     return Compiler(tuple(command), identity, clang="clang" in version or "zig" in version)
 
 
-def compile_object(unit: Unit) -> Path:
-    """The object file of one unit; SubjectError with the compiler's first complaint."""
-    tool = compiler()
+def compile_object(unit: Unit, tool: Compiler | None = None) -> Path:
+    """The object file of one unit, by `tool` or the compiler; SubjectError with its first
+    complaint."""
+    tool = tool or compiler()
 
     def produce(target: Path) -> list[Path]:
         return _to_object(tool, unit, target)
@@ -151,9 +156,10 @@ def _to_object(tool: Compiler, unit: Unit, target: Path) -> list[Path]:
     return [unit.folder / name for name in dependencies(depfile.read_text())]
 
 
-def link(name: str, objects: Sequence[Path], flags: Sequence[str], suffix: str = ".so") -> Path:
+def link(name: str, objects: Sequence[Path], flags: Sequence[str], suffix: str = ".so",
+         tool: Compiler | None = None) -> Path:  # fmt: skip
     """Links objects into a shared object (or, with suffix "", whatever `flags` make)."""
-    tool = compiler()
+    tool = tool or compiler()
     recipe = {
         "compiler": tool.identity,
         "objects": [artifacts.digest(path) for path in objects],
@@ -280,9 +286,9 @@ def _binding(found: Description) -> list[Path]:
     texts = [path.read_text(errors="replace") for path in headers if path.is_file()]
     is_int = any(re.search(r"\bmem_sbrk\s*\(\s*int\b", text) for text in texts)
     increment = ("-DMEMLIB_INCREMENT=int",) if is_int else ()
-    memory, process = (HARNESS / name for name in ("bind.c", "bind_process.c"))
+    own = (HARNESS / name for name in ("bind.c", "bind_process.c", "table.c"))
     return [
-        *(compile_object(Unit(source, flags, HARNESS)) for source in (memory, process)),
+        *(compile_object(Unit(source, flags, HARNESS)) for source in own),
         compile_object(Unit(HARNESS / "memlib.c", (*flags, *increment), HARNESS)),
     ]
 

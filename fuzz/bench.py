@@ -12,6 +12,7 @@ from typing import Any
 
 from allocator import executor
 from allocator.subject import Subject
+from allocator.tsan import Sanitized
 from fuzz.native import decoder_library
 from models.check import CONFIRM_FACTOR, Finding, check
 from models.judge import CannotJudge, Predict, judge
@@ -23,6 +24,7 @@ from models.verdict import Verdict
 
 # From here on looking at the whole heap after each operation would take longer than anybody waits.
 LONG = 20_000
+SANITIZED_ROUNDS, SANITIZED_BUDGET = 2, 50  # ... under ThreadSanitizer; runs to shrink
 ROUNDS, PATIENCE = 6, 3  # of free-running threads; how much more to look again
 
 
@@ -43,6 +45,7 @@ class Bench:
         self.executor = executor.open_executor(subject, sandbox=True, decoder=decoder_library())
         self.predict = exact_model(subject)
         self._racing: executor.Executor | None = None
+        self._sanitized: Sanitized | None = None
 
     def execute(self, trace: Trace, *, cpu_limit_ms: int = executor.CPU_LIMIT_MS) -> Run:
         """Runs a trace, the validity predicate after each operation, the walk at the end."""
@@ -63,15 +66,33 @@ class Bench:
         rounds = 1 if brief else ROUNDS * (PATIENCE if patient else 1)
         return self._racing.race(trace, seed, rounds, cpu_limit_ms=limit)
 
+    def sanitize(self, compiler: str = "") -> None:
+        """Builds the subject with ThreadSanitizer; SubjectError where that cannot be."""
+        self._sanitized = self._sanitized or Sanitized(self.subject, compiler)
+
+    def sanitized(self, trace: Trace, *, seed: int, patient: bool, brief: bool) -> Run:
+        """Runs a laid-out trace's threads freely under ThreadSanitizer; see sanitize."""
+        assert self._sanitized, "sanitize() comes first"
+        del patient, brief  # it need not meet the moment in which a race does harm
+        return self._sanitized.run(trace, seed, SANITIZED_ROUNDS)
+
     @property
     def rounds(self) -> int:
         """Rounds that the last race took."""
         return self._racing.region.rounds if self._racing else 0
 
-    def check_race(self, trace: Trace, **options: Any) -> Finding | None:
-        """What free-running threads show of a trace again and again: see models.race."""
+    def check_race(
+        self, trace: Trace, *, sanitized: bool = False, **options: Any
+    ) -> Finding | None:
+        """What free-running threads show of a trace again and again: see models.race.
+
+        `sanitized`: under ThreadSanitizer; see sanitize.
+        """
+        if sanitized:
+            options = {"budget": SANITIZED_BUDGET, **options}
+        race = self.sanitized if sanitized else self.race
         return check_race(
-            trace, self.race, self.subject.contract, self.rules, subject=self.subject.name,
+            trace, race, self.subject.contract, self.rules, subject=self.subject.name,
             **options,
         )  # fmt: skip
 

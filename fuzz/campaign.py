@@ -5,6 +5,7 @@ Each phase brings traces; the bench has the word on them, findings.py writes wha
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 import traceback
@@ -31,9 +32,10 @@ from fuzz.options import (
     DENSE_SHARE,
     KNOWN_LIMIT,
     RACE_SHARE,
+    SANITIZED_SHARE,
     Options,
 )
-from fuzz.race_phase import RacePhase
+from fuzz.race_phase import RacePhase, shared_out
 from fuzz.results import Report, Result
 from models.check import Finding
 from models.observation import Run
@@ -114,6 +116,8 @@ class Campaign(GuidedPhase, RacePhase):
             self._replay_saved()
             if subject.contract.threads and self.options.threads > 1:
                 self._races(subject, RACE_SHARE)
+                if self.options.tsan is not None:
+                    self._sanitized(subject, SANITIZED_SHARE)
                 self.options = self._rest()
             searched = self._can_guide(subject)
             if self.options.dense:
@@ -132,6 +136,7 @@ class Campaign(GuidedPhase, RacePhase):
     def _rest(self) -> Options:
         """The options with what free-running threads leave of the budget."""
         options, left = self.options, 1 - RACE_SHARE
+        left -= SANITIZED_SHARE if options.tsan is not None else 0
         runs = max(1, round(left * options.runs)) if options.runs else 0
         return replace(options, seconds=left * options.seconds, runs=runs)
 
@@ -267,6 +272,14 @@ class Campaign(GuidedPhase, RacePhase):
         self.result.executions += executions
         self.result.ops += executions * ((length - PROFILE_BYTES) // OPERATION_BYTES)
 
+    def _cycle(self, turn: int) -> Trace:
+        """The last program; where threads are promised, by several that end in each cycle."""
+        trace, subject = self._bench.executor.last_trace(), self._bench.subject
+        if not subject.contract.threads or self.options.threads < 2:
+            return trace
+        source = random.Random(self.options.seed + turn)
+        return replace(shared_out(trace, source, self.options.threads, subject), free_running=False)
+
     def _cycles(self) -> None:
         """The rules that need many operations, on traces made for them."""
         budget = Budget(self.options.seconds, self.options.runs, CYCLES_SHARE)
@@ -277,7 +290,7 @@ class Campaign(GuidedPhase, RacePhase):
             limits = self._limits if turn % 2 else self._limits.dense()
             self._bench.executor.search(seed, 1, length, limits.pack())
             self.tell(f"cycles and refusals: {self.result.executions:,} executions")
-            for trace in dedicated(self._bench.executor.last_trace(), self._bench.subject):
+            for trace in dedicated(self._cycle(turn), self._bench.subject):
                 if self._enough:
                     return
                 run = self._execute(trace)

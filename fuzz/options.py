@@ -18,6 +18,7 @@ ASKED_OF = 16  # ... where runs are counted
 DENSE_SHARE, CYCLES_SHARE = 0.35, 0.15
 RACE_SHARE = 0.3  # for free-running threads, before the others share the rest
 THREADS = 3
+SANITIZED_SHARE = 0.2  # ... and of those built with ThreadSanitizer
 SEARCH_SHARE = 0.8  # of what is left; the rest is for the survey of the corpus
 
 
@@ -26,6 +27,7 @@ class Options:
     """How a campaign is run; seconds and runs are budgets for one subject, 0 for none.
 
     Of a subject that promises threads so many run freely; `promised`: the command line promises it.
+    `tsan` is the compiler for ThreadSanitizer, "" for any that has it; None: without.
     A campaign ends with so many `findings`: one bug that corrupts the heap shows in many ways.
     Rules that are `found` already are not looked for again.  `part` tells several processes on
     one subject apart: each has logs of its own, and they leave the corpus to whoever started them.
@@ -49,6 +51,7 @@ class Options:
     brief: bool = False
     threads: int = THREADS
     promised: bool = False
+    tsan: str | None = None
 
     @property
     def finding(self) -> dict[str, Any]:

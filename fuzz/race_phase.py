@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from allocator.subject import Subject
-from fuzz.bench import Bench
+from allocator.subject import Subject, SubjectError
+from fuzz.bench import SANITIZED_ROUNDS, Bench
 from fuzz.budget import Budget
 from fuzz.limits import Limits, program_bytes
 from fuzz.options import Options
@@ -65,10 +65,34 @@ class RacePhase:
         self._bench.executor.search(seed, 1, length, limits.pack())
         return shared_out(self._bench.executor.last_trace(), source, self.options.threads, subject)
 
-    def _check_race(self, trace: Trace, rule: str, seed: int) -> None:
+    def _sanitized(self, subject: Subject, share: float) -> None:
+        """The same with ThreadSanitizer, which sees a race whether or not it does harm."""
+        self.tell("building with ThreadSanitizer")
+        try:
+            self._bench.sanitize(self.options.tsan or "")
+        except SubjectError as error:
+            self.result.notes.append(f"no ThreadSanitizer: {error}")
+            return
+        budget = Budget(self.options.seconds, self.options.runs, share)
+        source = random.Random(self.options.seed)
+        seed = 2 * self.options.seed * 1_000_003 + 1  # brief ones
+        while budget.cut(1) and not self._enough and "race" not in self._found:
+            seed += 2
+            trace = self._program(source, seed, subject)
+            verdict, _ = look(
+                trace, self._bench.sanitized, subject.contract, self._bench.rules, seed=seed
+            )
+            budget.spend(SANITIZED_ROUNDS)
+            self.result.executions += SANITIZED_ROUNDS
+            self.result.ops += SANITIZED_ROUNDS * len(trace)
+            self.tell(f"ThreadSanitizer: {self.result.executions:,} executions")
+            if not verdict.ok and verdict.rule not in self._found:
+                self._check_race(trace, verdict.rule, seed, sanitized=True)
+
+    def _check_race(self, trace: Trace, rule: str, seed: int, sanitized: bool = False) -> None:
         self.tell(f"{rule}: looking whether {len(trace)} operations show it again")
         finding = self._bench.check_race(
-            trace, seed=seed, tell=lambda text: self.tell(f"{rule}: {text}")
+            trace, seed=seed, sanitized=sanitized, tell=lambda text: self.tell(f"{rule}: {text}")
         )
         self._found.add(rule)
         if finding is None:

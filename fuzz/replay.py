@@ -71,7 +71,10 @@ def _replay_race(trace: Trace, path: Path, spec: str, options: Options) -> Resul
     result.rules_on = rules_on(subject, options.rules)
     noisy = subject if subject.prebuilt else resolve(spec, noise=True, **options.finding)
     with Bench(subject, options.rules, noisy) as bench:
-        finding = bench.check_race(trace, budget=0, seed=options.seed)
+        sanitized = options.tsan is not None or trace.expect == "race"
+        if sanitized:
+            bench.sanitize(options.tsan or "")
+        finding = bench.check_race(trace, budget=0, seed=2 * options.seed + sanitized, sanitized=sanitized)
     result.executions = finding.executions if finding else FRESH
     result.ops = result.executions * len(trace)
     if finding:

@@ -76,6 +76,7 @@ examples:
   python fuzz/run.py tlsf --minimise --merge their/corpus
   python fuzz/run.py libmine.so --threads 4       it promises threads: four of them race
   python fuzz/run.py mine.toml --replay found.trace --race
+  python fuzz/run.py mine.toml --tsan             data races, by ThreadSanitizer
   python fuzz/run.py mine.c --report mine.html    a page with pictures of the heap, for a person
 
 exit status: 0 nothing found; 1 a rule was broken; 2 a subject could not be searched, or a finding
@@ -110,6 +111,9 @@ def parser() -> Parser:
     it.add_argument("--threads", type=_count, metavar="N",
                     help="threads that run freely, where they are promised (default: 3, 0: none); "
                     "given for a .c or .so, it promises them")  # fmt: skip
+    it.add_argument("--tsan", nargs="?", const="", metavar="CC",
+                    help="free-running threads under ThreadSanitizer too, of this compiler "
+                    "(default: gcc, clang or ziglang)")  # fmt: skip
     it.add_argument("--export", type=_output, metavar="FILE",
                     help="with --replay: write it as .rep or .trace, run nothing")  # fmt: skip
     it.add_argument(
@@ -171,12 +175,13 @@ def options_of(words: argparse.Namespace, seed: int, subjects: int) -> Options:
         guided=not words.no_guided,
         threads=USUAL if words.threads is None else words.threads,
         promised=bool(words.threads and words.subjects),
+        tsan=words.tsan,
     )
 
 
 # What --resume takes from the command line that it goes on with.
 LASTING = ("seconds", "runs", "seed", "findings", "prefix",
-           "threads", "no_edges", "no_states", "no_dense", "no_guided", "jobs")  # fmt: skip
+           "threads", "tsan", "no_edges", "no_states", "no_dense", "no_guided", "jobs")  # fmt: skip
 
 
 def lasting(words: argparse.Namespace) -> dict[str, object]:
@@ -237,7 +242,7 @@ class Session:
     def replay(self, path: Path, specs: list[str], free_running: bool = False) -> None:
         """The trace at `path` on each subject, or on the one that it names."""
         trace = read_trace(path)
-        if free_running:
+        if free_running or self._options.tsan is not None:
             trace = replace(trace, free_running=True)
         if not specs and not trace.subject:
             raise TraceError(f"{path}: names no subject: say on which one it is to be replayed")

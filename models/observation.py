@@ -93,7 +93,7 @@ class Run:
     """A whole run: `done` operations finished; when cut short, observations[done] was under way.
 
     `layout` is what the subject's walk showed at the end, (address, size, used) from the lowest
-    block up; None where nobody walked.
+    block up; None where nobody walked.  `race` is what ThreadSanitizer told, in a sentence.
     """
 
     observations: tuple[Observation, ...]
@@ -111,6 +111,7 @@ class Run:
     arena_base: int = 0
     arena_size: int = 0
     invariant: str = ""
+    race: str = ""
     layout: tuple[tuple[int, int, int], ...] | None = field(default=None, compare=False)
 
     @property

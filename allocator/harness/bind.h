@@ -6,6 +6,9 @@
 
 #define WEAK __attribute__((visibility("hidden"), weak))
 
+/* Takes the host: see struct subject. */
+__attribute__((visibility("hidden"))) const char *allocheck_bind(const struct host *host);
+
 /* The host that bind() was given; NULL before. */
 __attribute__((visibility("hidden"))) const struct host *allocheck_host(void);
 

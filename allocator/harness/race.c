@@ -424,6 +424,15 @@ static void operate(struct runner *me, const struct op *op, struct observation *
 
 /* ---- a round ---- */
 
+/* Two threads may show one between them. */
+static void show_life(struct race *race)
+{
+    __atomic_store_n(race->calls, __atomic_load_n(race->calls, __ATOMIC_RELAXED) + 1,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&race->run->runs, __atomic_load_n(&race->run->runs, __ATOMIC_RELAXED) + 1,
+                     __ATOMIC_RELAXED);
+}
+
 /* Up to where the thread ends: at its last operation, or where the trace says so. */
 static void part(void *argument)
 {
@@ -436,10 +445,8 @@ static void part(void *argument)
             break;
         dawdle(me, i == 0);
         operate(me, &race->ops[me->at], &race->observations[me->at]);
-        if (!(i & SIGN_OF_LIFE)) {
-            (*race->calls)++;
-            race->run->runs++;
-        }
+        if (!(i & SIGN_OF_LIFE))
+            show_life(race);
     }
     me->at = race->run->op_count;
     if (race->subject->thread_ends)
@@ -560,8 +567,9 @@ static void watch(struct field *all)
     while (!all_ended(all)) {
         long moment = disturbs && still < STILL ? 5000 + (long)(draw(&random) & 65535) : 200000;
         pause_for(moment);
-        still = all->race->run->runs == before ? still + (uint64_t)moment : 0;
-        before = all->race->run->runs;
+        uint64_t now = __atomic_load_n(&all->race->run->runs, __ATOMIC_RELAXED);
+        still = now == before ? still + (uint64_t)moment : 0;
+        before = now;
         if (still < STILL)
             looks = 0;
         else if (still > STILL * (looks + 1))
@@ -601,7 +609,7 @@ static void settle(struct field *all)
     for (uint32_t name = 0; name < all->names; name++)
         if (all->places[name].state == LIVE)
             verify(&me, name, &all->places[name], DAMAGE_CONTENT);
-    (*race->calls)++;
+    show_life(race);
     if (race->quiet)
         race->quiet(race);
     if (race->deny)
@@ -661,7 +669,7 @@ void race_run(struct race *race)
                                                .sa_flags = SA_RESTART | SA_ONSTACK }, NULL);
     for (field.round = 0; field.round < run->race_rounds && !run->suspicious; field.round++) {
         run->race_done = (uint32_t)field.round;
-        run->runs++;
+        show_life(race);
         run_round(&field);
         settle(&field);
     }

@@ -39,6 +39,8 @@ def judge_race(trace: Trace, run: Run, contract: Contract, rules: frozenset[str]
         _live(case, index, released)
     for index, (op, seen) in enumerate(zip(trace.ops, plain.observations, strict=False)):
         _judge_answer(case, index, op, seen)
+    if run.race:
+        case.charge(len(trace), ("race", run.race))
     _judge_ending(case)
     judge_damages(case)
     found = sorted(set(case.found), key=_rank)
