@@ -155,7 +155,7 @@ def _program(subject: Subject, tool: Compiler) -> Path:
     ours = (*_FLAGS, "-std=gnu17", f"-I{HARNESS}")
     units += [
         Unit(HARNESS / name, ours, HARNESS)
-        for name in ("race.c", "pattern.c", "table.c", "tsan_main.c")
+        for name in ("race.c", "race_step.c", "pattern.c", "table.c", "tsan_main.c")
     ]
     units.append(Unit(HARNESS / "memlib.c", ours, HARNESS))
     objects = [build.compile_object(unit, tool) for unit in units]

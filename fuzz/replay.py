@@ -74,7 +74,9 @@ def _replay_race(trace: Trace, path: Path, spec: str, options: Options) -> Resul
         sanitized = options.tsan is not None or trace.expect == "race"
         if sanitized:
             bench.sanitize(options.tsan or "")
-        finding = bench.check_race(trace, budget=0, seed=2 * options.seed + sanitized, sanitized=sanitized)
+        finding = bench.check_race(
+            trace, budget=0, seed=2 * options.seed + sanitized, sanitized=sanitized
+        )
     result.executions = finding.executions if finding else FRESH
     result.ops = result.executions * len(trace)
     if finding:

@@ -10,6 +10,8 @@
 #include "layout.h"
 #include "subject.h"
 
+struct field;
+
 struct race {
     struct run *run;
     const struct config *config;
@@ -27,6 +29,7 @@ struct race {
     void (*stuck)(void *context);     /* all threads wait, and for each other: does not return */
     void (*quiet)(struct race *race); /* after a round: nobody but the caller runs */
     int disturbed;                    /* signals stop threads wherever they are */
+    struct field *field;              /* race.c's own */
 };
 
 /* Runs the trace race_rounds times, or until something is suspicious; the observations are those of
