@@ -44,7 +44,7 @@ class RacePhase:
         """Random programs whose threads run freely."""
         budget = Budget(self.options.seconds, self.options.runs, share)
         source = random.Random(self.options.seed)
-        seed = self.options.seed * 1_000_003
+        seed, before = self.options.seed * 1_000_003, self.result.ops
         while budget.cut(1) and not self._enough:
             seed += 1
             trace = self._program(source, seed, subject)
@@ -58,6 +58,8 @@ class RacePhase:
             self.tell(f"free-running threads: {self.result.executions:,} executions")
             if not verdict.ok and verdict.rule not in self._found:
                 self._check_race(trace, verdict.rule, seed)
+        done, threads = self.result.ops - before, self.options.threads
+        self.result.notes.append(f"free-running threads: {done:,} operations on {threads}")
 
     def _program(self, source: random.Random, seed: int, subject: Subject) -> Trace:
         length = program_bytes(source.choice(LENGTHS))
