@@ -228,6 +228,7 @@ _CALLS = {
     Kind.INTERIOR_FREE: _misuse,
     Kind.FREE_ALL: _free_all,
     Kind.THREAD: _thread,
+    Kind.END_THREAD: _thread,
 }
 
 
