@@ -112,13 +112,14 @@ def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
         if family == "usable" and "usable_size" not in subject.has:
             conclusions = (NO_HOLDER,)
         yield Claim(f"{NAME}.{family}", rule, told, conclusions)
+    yield from white_box_claims(NAME, subject, walker)
+
+
+def white_box_claims(study: str, subject: Subject, walker: Walker) -> Iterator[Claim]:
+    """What the walk itself says, rule by rule."""
     for rule in _named(walker, subject):
-        yield Claim(
-            f"{NAME}.{rule}",
-            rule,
-            f"no heap comes about of which it is said: {RULES[rule].violation}",
-            (),
-        )
+        told = f"no heap comes about of which it is said: {RULES[rule].violation}"
+        yield Claim(f"{study}.{rule}", rule, told, ())
 
 
 def _named(walker: Walker, subject: Subject) -> list[str]:

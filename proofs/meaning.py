@@ -155,7 +155,7 @@ def ones(value: z3.BitVecRef) -> z3.BitVecRef:
     return simplify(z3.Sum(bits))
 
 
-def _and(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
+def masked(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     """Where the masked low bits are known, a subtraction or a constant: it stays a plain sum."""
     value, mask = (
         (second, constant_of(first))
@@ -213,7 +213,7 @@ _BINARY: dict[str, Callable] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
-    "and": _and,
+    "and": masked,
     "or": _or,
     "xor": lambda a, b: a ^ b,
     "shl": lambda a, b: a << b,

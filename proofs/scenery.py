@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import z3
 
 from proofs.engine import Engine
-from proofs.host import ERRNO, NO_REQUESTS, STACK_FROM, Host, Pages, Requests
+from proofs.host import ERRNO, NO_REQUESTS, STACK_END, STACK_FROM, Host, Pages, Requests
 from proofs.ir import Module
 from proofs.memory import Write
 from proofs.path import Path, Reasoning
@@ -93,7 +93,11 @@ def concluded(path: Path) -> None:
 def lasting_writes(path: Path) -> list[Write]:
     """What the operation wrote, other than errno and its own locals."""
     ranges = [(write, value_range(write.address)) for write in path.writes]
-    return [write for write, (low, high) in ranges if low < STACK_FROM and (low, high) != _ERRNO]
+    return [
+        write
+        for write, (low, high) in ranges
+        if not (low >= STACK_FROM and high < STACK_END) and (low, high) != _ERRNO
+    ]
 
 
 def make_engine(module: Module, reasoning: Reasoning, host: Host, **hooks) -> Engine:

@@ -21,6 +21,7 @@ from proofs import (
     program_claims,
     size_claims,
     walks,
+    window_claims,
 )
 from proofs.claims import Claim
 from proofs.ir import Module
@@ -92,6 +93,7 @@ def studies_of(
     standing = (
         *program_claims.studies(subject, module, quick),
         *inductive_claims.studies(subject, quick),
+        *window_claims.studies(subject, quick),
     )
     if kind == "optimised":
         return tuple(study.without("no_undefined") for study in standing)
@@ -141,7 +143,7 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
 def _wrapper(subject: Subject, claim: Claim) -> Path | None:
     """C that breaks the claim whatever it stands in front of."""
     study = claim.name.partition(".")[0]
-    if study not in (*program_claims.STUDIES, inductive_claims.NAME):
+    if study not in (*program_claims.STUDIES, inductive_claims.NAME, window_claims.NAME):
         return None
     what = claim.family
     if what == "zero_size":
