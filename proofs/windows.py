@@ -48,9 +48,8 @@ class Windows(Induction):
         """One operation on each window; a refutation is looked for again in small numbers."""
         begun = self.begin()
         ledger = self.exploration.ledger
-        for verb, case in (
-            (verb, Case(*one)) for verb in self.windows for one in self.windows[verb]
-        ):
+        every = self.windows.items()
+        for verb, case in ((name, Case(*one)) for name, several in every for one in several):
             self._look_at(begun, verb, case)
             if ledger.refuted:
                 found = dict(ledger.refuted)
