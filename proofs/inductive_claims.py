@@ -21,6 +21,7 @@ from proofs.ir import Module
 from proofs.programs import Exploration, Menu
 from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
+from proofs.target import NATIVE
 from proofs.walks import Walker
 
 NAME = "inductive"
@@ -46,7 +47,7 @@ def walker_of(subject: Subject) -> Walker | None:
 def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
     """The study of a subject with a walker; none of others."""
     walker = walker_of(subject)
-    if walker is None:
+    if walker is None or not NATIVE:
         return ()
     return (study(subject, walker, rooms_of(walker, quick)),)
 

@@ -15,10 +15,11 @@ from proofs.host import ERRNO, NO_REQUESTS, STACK_END, STACK_FROM, Host, Pages, 
 from proofs.ir import Module
 from proofs.memory import Write
 from proofs.path import Path, Reasoning
-from proofs.terms import value_range
+from proofs.target import TARGET
+from proofs.terms import WORD, value_range
 
-PTRDIFF_MAX = 2**63 - 1
-ADDRESSES_BELOW = 2**47  # user space of x86-64
+PTRDIFF_MAX = 2 ** (WORD - 1) - 1
+ADDRESSES_BELOW = TARGET.objects  # what a study makes up lies in user space
 HEAP = 0x1000  # where studies of arithmetic say that the heap structure lies
 _ERRNO = (ERRNO, ERRNO)
 

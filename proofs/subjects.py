@@ -28,6 +28,7 @@ from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr
 from proofs.study import Study
 from proofs.subject_ir import NoSource, module_of
+from proofs.target import NATIVE
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent / "allocator"
@@ -72,7 +73,7 @@ def compiled(
 
 
 def _probe(subject: Subject) -> str:
-    walker = inductive_claims.walker_of(subject)
+    walker = inductive_claims.walker_of(subject) if NATIVE else None
     return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
 
 
@@ -98,7 +99,7 @@ def studies_of(
     if kind == "optimised":
         return tuple(study.without("no_undefined") for study in standing)
     arithmetic = (*size_claims.STUDIES, *alignment_claims.STUDIES)
-    return (*(arithmetic if program_claims.is_walked(subject) else ()), *standing)
+    return (*(arithmetic if program_claims.is_reference(subject) else ()), *standing)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from proofs.menu import Menu
 from proofs.programs import Exploration
 from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
+from proofs.target import NATIVE, TARGET
 from proofs.walks import Walker
 from proofs.windows import Windows, guard_of, searches_of
 
 NAME = "window"
-PLENTY = 2**44
 MOST = 2**61 - 1  # no block of a window is as large
 QUICK_VERBS, QUICK_BLOCKS = ("free", "malloc"), 2
 FAMILIES = ("no_undefined", "abort", "alignment", "prefix")
@@ -38,7 +38,7 @@ _OWN = {
 def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
     """The study of a subject whose walker has windows; none of others."""
     walker = inductive_claims.walker_of(subject)
-    if walker is None or not windows_of(walker, subject):
+    if walker is None or not NATIVE or not windows_of(walker, subject):
         return ()
     return (study(subject, walker, windows_of(walker, subject, quick)),)
 
@@ -79,7 +79,7 @@ def study(subject: Subject, walker: Walker, windows: dict[str, tuple]) -> Study:
     )
 
     def run(module: Module, ledger: Ledger) -> Engine:
-        host = Host(PLENTY)
+        host = Host(TARGET.plenty)
         hooks = {**host.hooks(), **opaque.hooks_of(subject), **searches_of(walker)}
         engine = Engine(module, ledger.reasoning, guard_of(host), hooks)
         exploration = Exploration(engine, ledger, menu, host, subject.contract, subject.has)
