@@ -16,14 +16,15 @@ from proofs.literals import Literal
 from proofs.logic import Truth, at_most, equal, every, less, some
 from proofs.memory import Fill, Memory, Scribble, Word
 from proofs.path import Path, Reasoning
+from proofs.target import TARGET
 from proofs.terms import WORD, constant_of, number, simplify, value_range
 
 ERRNO, ERRNO_BYTES = 0x3000, 4
 ARENA = 0x8_0000
-STACK_FROM, STACK_END = 0x7FFE_0000_0000, 0x8000_0000_0000
+STACK_FROM, STACK_END = TARGET.stack
 PAGE = 4096
 ENOMEM, EINVAL = 12, 22
-FAILED = 2**64 - 1
+FAILED = 2**WORD - 1
 ABORTS = "a valid call ends in abort"
 EXITS = "a valid call ends the process"
 LOWERED = "the break is lowered below what was granted"
@@ -171,7 +172,7 @@ class Host:
             if still:
                 outcomes.append((side, side.scene.pages.top))
                 continue
-            for down, branch in engine.reasoning.split(side, at_most(2**63, increment)):
+            for down, branch in engine.reasoning.split(side, at_most(2 ** (WORD - 1), increment)):
                 move = self._lower if down else self._raise
                 outcomes += move(engine, branch, increment)
         return outcomes
@@ -266,7 +267,7 @@ class Host:
         known = constant_of(size)
         if known is not None:
             return number(-(-known // self.page) * self.page)
-        return simplify((size + (self.page - 1)) & number(2**64 - self.page))
+        return simplify((size + (self.page - 1)) & number(2**WORD - self.page))
 
     def mremap(self, engine: Engine, path: Path, terms: Terms) -> list[Outcome]:
         """mremap in place, of the region mapped last; anything else is refused, as it may be."""

@@ -6,7 +6,7 @@ in all of them; claims.py settles the debt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
@@ -74,10 +74,14 @@ SMALL = 2**20
 
 
 class Reasoning:
-    """Asks the solver about paths, and remembers what it has learnt."""
+    """Asks the solver about paths, and remembers what it has learnt.
+
+    apart  (path, write, address, size) -> whether its conditions are known to keep them apart
+    """
 
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
+        self.apart: Callable[[Path, Write, z3.BitVecRef, int], bool] = lambda *_both: False
         self._names = count()
 
     def model(self, path: Path) -> Model | None:
@@ -172,3 +176,7 @@ class PathAsker:
     def state(self, truth: Truth) -> Model | None:
         """A state of the path in which it holds, None if there is none."""
         return self.reasoning.state(self.path, truth)
+
+    def apart(self, write: Write, address: z3.BitVecRef, size: int) -> bool:
+        """Whether the path's conditions are known to keep them apart."""
+        return self.reasoning.apart(self.path, write, address, size)

@@ -25,9 +25,10 @@ from proofs.menu import Menu
 from proofs.programs import Exploration, broken
 from proofs.solver import BRISK, PATIENT, Unknown
 from proofs.study import FellShort, Study
+from proofs.target import NATIVE, TARGET
 
 STUDIES = ("first", "bounded")
-PLENTY = 2**44
+PLENTY = TARGET.plenty
 LITTLE = 2**14
 LITTLE_OF = {"mmap_heap": 2**18, "bump": 2**18}
 # Where the walk takes longer than all else, so that the layout is left to claims of one operation.
@@ -36,7 +37,7 @@ UNCHECKED_TOLD = ("its own word on the layout is not asked",)
 # Where every size class is a path of its own, programs are made of small requests.
 MOST_OF = {"tlsf": 2**6 - 1, "buddy": 2**8 - 1}
 EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
-_FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(64))
+_FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(TARGET.bits))
 
 # family -> (rule, what is claimed, conclusions)
 _CLAIMED = {
@@ -255,6 +256,11 @@ def _is_checked(name: str, subject: Subject) -> bool:
 
 def is_walked(subject: Subject) -> bool:
     """Whether Python walks its heap: explicit_list, planted bugs and orders of the list too."""
+    return NATIVE and is_reference(subject)
+
+
+def is_reference(subject: Subject) -> bool:
+    """Whether it is explicit_list, which the studies of arithmetic are about."""
     return subject.bundled and subject.name.startswith("explicit_list")
 
 

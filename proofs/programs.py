@@ -368,7 +368,7 @@ class Exploration:
         self.ledger.settle(probe)
 
     def _any_index(self) -> z3.BitVecRef:
-        width = self.host.limit.bit_length()
+        width = (self.menu.most or self.host.limit).bit_length()
         return z3.ZeroExt(WORD - width, self.engine.reasoning.fresh("index", width))
 
     def _split(self, path: Path, truth):

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 import z3
 
 from proofs.engine import Engine
-from proofs.host import ERRNO, NO_REQUESTS, STACK_FROM, Host, Pages, Requests
+from proofs.host import ERRNO, NO_REQUESTS, STACK_END, STACK_FROM, Host, Pages, Requests
 from proofs.ir import Module
 from proofs.memory import Write
 from proofs.path import Path, Reasoning
-from proofs.terms import value_range
+from proofs.target import TARGET
+from proofs.terms import WORD, value_range
 
-PTRDIFF_MAX = 2**63 - 1
-ADDRESSES_BELOW = 2**47  # user space of x86-64
+PTRDIFF_MAX = 2 ** (WORD - 1) - 1
+ADDRESSES_BELOW = TARGET.objects  # what a study makes up lies in user space
 HEAP = 0x1000  # where studies of arithmetic say that the heap structure lies
 _ERRNO = (ERRNO, ERRNO)
 
@@ -93,7 +94,11 @@ def concluded(path: Path) -> None:
 def lasting_writes(path: Path) -> list[Write]:
     """What the operation wrote, other than errno and its own locals."""
     ranges = [(write, value_range(write.address)) for write in path.writes]
-    return [write for write, (low, high) in ranges if low < STACK_FROM and (low, high) != _ERRNO]
+    return [
+        write
+        for write, (low, high) in ranges
+        if not (low >= STACK_FROM and high < STACK_END) and (low, high) != _ERRNO
+    ]
 
 
 def make_engine(module: Module, reasoning: Reasoning, host: Host, **hooks) -> Engine:

@@ -16,6 +16,7 @@ from allocator import artifacts, build
 from allocator.subject import Subject
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr, read_ir
+from proofs.target import TARGET
 
 SANITIZED = (
     "pointer-overflow,shift,signed-integer-overflow,bounds,integer-divide-by-zero,"
@@ -77,7 +78,11 @@ def module_of(
     renamed = _renamed(wrapper) if wrapper else ()
     files = [_compiled(unit, subject, (*FLAGS[kind], *flags), renamed) for unit in units]
     if wrapper:
-        files.append(build.compile_ir(build.Unit(wrapper, (*COMMON, *FLAGS[kind]), wrapper.parent)))
+        files.append(
+            build.compile_ir(
+                build.Unit(wrapper, (*COMMON, *TARGET.flags, *FLAGS[kind]), wrapper.parent)
+            )
+        )
     return _linked(tuple(map(str, files)), kind != "unoptimised")
 
 
@@ -93,7 +98,7 @@ def _compiled(source: Path, subject: Subject, chosen: Sequence[str], renamed) ->
     own = [flag for flag in subject.flags if not flag.startswith(build.LINK_PREFIXES)]
     include = [f"-I{path}" for path in subject.include]
     paths = [f"-iquote{folder}", *include, f"-idirafter{build.MEMLIB}"]
-    flags = (*COMMON, *chosen, *_AS_EXECUTED, *own, *paths)
+    flags = (*COMMON, *TARGET.flags, *chosen, *_AS_EXECUTED, *own, *paths)
     if source == subject.adapter:
         flags = (*flags, *renamed, "-w")
     return build.compile_ir(build.Unit(source, flags, folder))
