@@ -18,6 +18,9 @@ class Layout:
 
     structures: Mapping[str, str]
 
+    def __hash__(self) -> int:
+        return hash(tuple(self.structures.items()))
+
     @staticmethod
     def of(module_text: str) -> Layout:
         """The layout of the module printed as `module_text`."""
