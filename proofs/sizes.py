@@ -30,10 +30,13 @@ def sizes(reasoning: Reasoning, state: Path, name: str, bits: int, most: int = 0
 
 
 def by_power(name: str, bits: int = WORD) -> Iterator[Size]:
-    """All numbers of so many bits, WORD wide: 0, 1, and from each power of two to the next."""
+    """All numbers of so many bits, WORD wide: 0, 1, and from each power of two to the next.
+
+    The largest come first: they are refused, and what is wrong with them shows at once.
+    """
     yield number(0)
     yield number(1)
-    for power in range(1, bits):
+    for power in (bits - 1, *range(1, bits - 1)):
         above = z3.ZeroExt(WORD - power, z3.BitVec(f"{name}.{power}", power))
         yield simplify(above + (1 << power))
 
