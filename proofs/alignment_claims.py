@@ -167,7 +167,11 @@ STUDIES = (
     Study(
         "size.alignment",
         (ALIGNED,),
-        (ANY_ARGUMENTS, f"take returns NULL or any free block of the size asked for, below {ADDRESSES_BELOW:#x}"),
+        (
+            ANY_ARGUMENTS,
+            "take returns NULL or any free block of the size asked for, "
+            f"below {ADDRESSES_BELOW:#x}",
+        ),
         ("mem_alloc_aligned", "block_size", "round_up", "payload_of"),
         _study_aligned,
     ),

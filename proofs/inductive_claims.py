@@ -66,7 +66,7 @@ def flags_of(walker: Walker) -> tuple[str, ...]:
 def host_of(walker: Walker, rooms: tuple[Room, ...]) -> Host:
     """The system under them: it grants these rooms, and a little more."""
     limit = max(room.bytes for room in rooms) + GROWTH
-    return Host(limit, page=walker.told("PAGE", PAGE))
+    return Host(limit, page=walker.told("PAGE", PAGE), joined=walker.told("JOINED", False))
 
 
 def hunts(subject: Subject) -> tuple[Study, ...]:

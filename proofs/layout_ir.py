@@ -19,6 +19,9 @@ class Layout:
     structures: Mapping[str, str]
     alignment_of_i64: int = 8
 
+    def __hash__(self) -> int:
+        return hash(tuple(self.structures.items()))
+
     @staticmethod
     def of(module_text: str) -> Layout:
         """The layout of the module printed as `module_text`."""

@@ -30,7 +30,7 @@ from proofs.ir import (
     Variable,
 )
 from proofs.layout_ir import Layout, split_top_level
-from proofs.lines_ir import placed, without_lines
+from proofs.lines_ir import placed, without_lines, without_notes
 
 _HOST = "x86_64-unknown-linux-gnu"
 TRAPS = ("llvm.ubsantrap", "llvm.trap")
@@ -77,7 +77,7 @@ def _check_pointers(text: str) -> None:
 def _named(text: str, promote: bool) -> llvm.ModuleRef:
     """Parsed, every value and block named; promoted: locals in registers, trivial blocks merged."""
     llvm.initialize_all_targets()
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text, llvm.create_context())
     target = llvm.Target.from_triple(module.triple or _HOST).create_target_machine()
     builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=0))
     passes = llvm.create_new_module_pass_manager()
@@ -107,7 +107,19 @@ def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
     return GlobalVariable(variable.name, size, constant, parts)
 
 
+# What has been read before, by its text and the types in it: modules made of one subject in
+# different wrappers have most functions in common, and reading is slow.
+_KNOWN: dict[tuple[Layout, str], Function] = {}
+
+
 def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
+    key = (layout, without_notes(str(function)))
+    if key not in _KNOWN:
+        _KNOWN[key] = _read_anew(function, layout)
+    return _KNOWN[key]
+
+
+def _read_anew(function: llvm.ValueRef, layout: Layout) -> Function:
     blocks = {}
     for block in function.blocks:
         instructions = tuple(_read(instruction, layout) for instruction in block.instructions)
