@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-POINTER_BITS = 64
+from proofs.target import TARGET
+
+POINTER_BITS = TARGET.bits
 
 
 @dataclass(frozen=True, slots=True)

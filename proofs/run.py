@@ -35,6 +35,7 @@ from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
 from proofs.second import NoSecondSolver, Second
 from proofs.subjects import NoSubject, compiled, subject_of
+from proofs.target import TARGET, TARGETS, VARIABLE
 from proofs.verify import Limits, Report, claims_matching
 
 Wanted = dict[str, list[Claim]]
@@ -53,6 +54,8 @@ python proofs/run.py mine.c --deep                   longer programs, any time i
 python proofs/run.py --quick                         all bundled ones, shorter programs
 
 python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list
+
+python proofs/run.py mine.c --bits 32                for a 32-bit machine: sizes wrap at 4 GiB
 
 python proofs/run.py mine.c --report proofs.html     a page with pictures
 
@@ -104,6 +107,9 @@ def main(
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
     ] = False,
+    bits: Annotated[
+        int, typer.Option(help="64, or 32 for the code that a 32-bit x86 would run")
+    ] = TARGET.bits,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
     counted: Annotated[
         bool, typer.Option("--count", help="lines of claim beside lines of C")
@@ -113,6 +119,8 @@ def main(
 
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
+    if bits != TARGET.bits:
+        _start_again(bits)
     if counted:
         print(count.told())
         raise typer.Exit(ALL_PROVED)
@@ -134,6 +142,14 @@ def main(
     workers = jobs or os.cpu_count() or 1
     campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
     raise typer.Exit(_found_out(campaign, json_file, page))
+
+
+def _start_again(bits: int) -> None:
+    """In a process for the other machine: how wide a word is must be known from the start."""
+    if str(bits) not in TARGETS:
+        _stop(f"--bits {bits}: there are {' and '.join(TARGETS)}")
+    os.environ[VARIABLE] = str(bits)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def _found_out(campaign: Campaign, json_file: Path | None, page: Path | None) -> int:

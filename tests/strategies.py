@@ -22,6 +22,7 @@ STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks ar
 GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
 _SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
+_SHARES[Kind.END_THREAD] = 1
 
 _NEAR = st.sampled_from(NEAR)
 _TINY = st.integers(0, 64)
