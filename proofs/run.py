@@ -39,6 +39,8 @@ from proofs.target import TARGET, TARGETS, VARIABLE
 from proofs.verify import Limits, Report, claims_matching
 
 Wanted = dict[str, list[Claim]]
+Bits = Annotated[int, typer.Option(help="64, or 32 for the code that a 32-bit x86 would run")]
+Counted = Annotated[bool, typer.Option("--count", help="lines of claim beside lines of C")]
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
 A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
@@ -107,20 +109,15 @@ def main(
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
     ] = False,
-    bits: Annotated[
-        int, typer.Option(help="64, or 32 for the code that a 32-bit x86 would run")
-    ] = TARGET.bits,
+    bits: Bits = TARGET.bits,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
-    counted: Annotated[
-        bool, typer.Option("--count", help="lines of claim beside lines of C")
-    ] = False,
+    counted: Counted = False,
 ) -> None:
     """Proves or refutes what the allocator promises, by symbolic execution of its LLVM IR.
 
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
-    if bits != TARGET.bits:
-        _start_again(bits)
+    _with_words_of(bits)
     if counted:
         print(count.told())
         raise typer.Exit(ALL_PROVED)
@@ -144,8 +141,10 @@ def main(
     raise typer.Exit(_found_out(campaign, json_file, page))
 
 
-def _start_again(bits: int) -> None:
-    """In a process for the other machine: how wide a word is must be known from the start."""
+def _with_words_of(bits: int) -> None:
+    """Starts again for another machine: how wide a word is must be known from the start."""
+    if bits == TARGET.bits:
+        return
     if str(bits) not in TARGETS:
         _stop(f"--bits {bits}: there are {' and '.join(TARGETS)}")
     os.environ[VARIABLE] = str(bits)
