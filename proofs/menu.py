@@ -38,6 +38,9 @@ class Menu:
             f"; others may take {GAPS[0]} or {GAPS[1]} bytes before each" if self.foreign else ""
         )
         extra += f"; of up to {self.most} bytes" if self.most else ""
+        extra += (
+            ", or resized to more than there is" if self.most and "realloc" in self.verbs else ""
+        )
         if self.prefix:
             extra += f"; after {', '.join(map(str, self.prefix))}"
         return f"{', '.join(self.verbs)}{self._aligned()}: up to {self.depth} operations{extra}"
