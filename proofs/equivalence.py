@@ -22,8 +22,8 @@ from proofs.induction import Induction
 from proofs.logic import every, less, negate, plain
 from proofs.memory import Word
 from proofs.menu import Menu
+from proofs.oddities import OddExploration
 from proofs.path import Path, Reasoning
-from proofs.programs import Exploration
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
 from proofs.scenery import Step, lasting_writes, told
@@ -104,7 +104,7 @@ class _Pair:
         hooks = {**host.hooks(), **opaque.hooks_of(subject)}
         engine = Engine(module, self.reasoning, host.guard, hooks)
         menu = Menu((), 1)
-        exploration = Exploration(engine, self.ledger, menu, host, subject.contract, subject.has)
+        exploration = OddExploration(engine, self.ledger, menu, host, subject.contract, subject.has)
         return Induction(exploration, self.walker, self.rooms)
 
     def run(self) -> None:

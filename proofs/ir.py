@@ -92,11 +92,15 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A basic block; `trap` says that it does nothing but report undefined behaviour."""
+    """A basic block; `trap` says that it does nothing but report undefined behaviour.
+
+    where  file:line of its first instruction, "" where that is not known
+    """
 
     name: str
     instructions: tuple[Instruction, ...]
     trap: bool
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class Exploration:
     def operations(self, state: Path) -> Iterator[Path]:
         """What each operation of the menu makes of the heap."""
         for verb in self.menu.verbs:
-            if {"product": "calloc"}.get(verb, verb) not in self.has:
+            if {"product": "calloc", "odd": "malloc"}.get(verb, verb) not in self.has:
                 continue
             for begun in self._with_gaps(state.fork()):
                 yield from getattr(self, f"_{verb}")(begun)
@@ -141,7 +141,7 @@ class Exploration:
 
     def _product(self, state: Path) -> Iterator[Path]:
         """calloc of any two numbers: a block only where their product is exact."""
-        made = _next_number(state)
+        made = state.scene.next_number
         count, size = z3.BitVecs("count size", WORD)
         told(state, Step("calloc", (count, size), made=made))
         for outcome, result in self._called(state, "allocheck_calloc", (count, size)):
@@ -204,9 +204,9 @@ class Exploration:
             self.ledger.settle(ended)
         self.engine.ended.clear()
 
-    def _request(self, path, verb, operands, size, alignment=None) -> Iterator[Path]:
-        made = _next_number(path)
-        told(path, Step(verb, operands, made=made))
+    def _request(self, path, verb, operands, size, alignment=None, step=None) -> Iterator[Path]:
+        made = path.scene.next_number
+        told(path, step or Step(verb, operands, made=made))
         for outcome, result in self._called(path, f"allocheck_{verb}", operands):
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
@@ -222,8 +222,12 @@ class Exploration:
     def _release(self, path: Path, block: Block) -> Iterator[Path]:
         told(path, Step("free", (), block=block.number))
         path.scene = replace(path.scene, live=_without(path.scene.live, block))
+        return self.freed(path, block.payload)
+
+    def freed(self, path: Path, payload) -> Iterator[Path]:
+        """Frees what stands in the story as freed."""
         before = errno_of(self.engine, path)
-        for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
+        for outcome, _ in self._called(path, "allocheck_free", [payload]):
             concluded(outcome)
             if self.contract.free_preserves_errno:
                 kept = equal(errno_of(self.engine, outcome), before)
@@ -232,7 +236,7 @@ class Exploration:
             yield from self._after(outcome)
 
     def _resize(self, path: Path, block: Block, size) -> Iterator[Path]:
-        made = _next_number(path)
+        made = path.scene.next_number
         told(path, Step("realloc", (size,), block=block.number, made=made))
         others, before = _without(path.scene.live, block), path.memory
         for outcome, result in self._called(path, "allocheck_realloc", [block.payload, size]):
@@ -378,10 +382,6 @@ class Exploration:
 def broken(rule: str) -> str:
     """What a claim says of the validity predicate's answer."""
     return f"the allocator's validity predicate says {rule}"
-
-
-def _next_number(path: Path) -> int:
-    return sum(step.made is not None for step in path.scene.story)
 
 
 def _without(live: tuple[Block, ...], block: Block) -> tuple[Block, ...]:

@@ -30,7 +30,7 @@ from proofs.ir import (
     Variable,
 )
 from proofs.layout_ir import Layout, split_top_level
-from proofs.lines_ir import placed, without_lines
+from proofs.lines_ir import Lines, placed, without_lines
 
 TRAPS = ("llvm.ubsantrap", "llvm.trap")
 
@@ -43,13 +43,13 @@ def read_ir(text: str, promote: bool = True) -> Module:
     """The module in `text`, its locals promoted to registers if wanted; raises UnsupportedIr."""
     parsed = _named(text, promote)
     whole = str(parsed)
-    layout = Layout.of(whole)
+    layout, lines = Layout.of(whole), Lines(whole).of_blocks(whole)
     functions: dict[str, Function] = {}
     unreadable: dict[str, str] = {}
     for function in parsed.functions:
         if not function.is_declaration:
             try:
-                functions[function.name] = _read_function(function, layout)
+                functions[function.name] = _read_function(function, layout, lines)
             except UnsupportedIr as error:
                 unreadable[function.name] = (
                     f"{function.name}: {placed(str(error), function.name, whole)}"
@@ -94,7 +94,7 @@ def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
     return GlobalVariable(variable.name, size, constant, parts)
 
 
-def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
+def _read_function(function: llvm.ValueRef, layout: Layout, lines: dict) -> Function:
     blocks = {}
     for block in function.blocks:
         instructions = tuple(_read(instruction, layout) for instruction in block.instructions)
@@ -102,7 +102,8 @@ def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
         trap = first.opcode == "unreachable" or (
             first.opcode == "call" and str(first.detail).startswith(TRAPS)
         )
-        blocks[block.name] = Block(block.name, instructions, trap)
+        where = lines.get((function.name, block.name), "")
+        blocks[block.name] = Block(block.name, instructions, trap, where)
     parameters = tuple(
         (argument.name, layout.bits(str(argument.type))) for argument in function.arguments
     )

@@ -25,13 +25,14 @@ from models.observation import Run
 from models.report import thumbnail
 from models.trace import to_text
 from models.verdict import Verdict
-from proofs.claims import PROVED, REFUTED, UNKNOWN
+from proofs.claims import NARROW, PROVED, REFUTED, UNKNOWN
 from proofs.verify import Report
 
-COLOURS = {PROVED: "green", REFUTED: "red", UNKNOWN: "yellow"}
+COLOURS = {PROVED: "green", NARROW: "cyan", REFUTED: "red", UNKNOWN: "yellow"}
 MEANING = (
     "proved: holds for every input within the bound, of the IR that the compiler made of the C; "
-    "proofs/README.md says what that rests on. unknown is not proved."
+    "proofs/README.md says what that rests on. narrow: the same, but the bound does not come to "
+    "all of the code: what it never executed is named. unknown is not proved."
 )
 
 
@@ -89,11 +90,9 @@ def as_json(subject: str, reports: Sequence[Report]) -> dict:
 
 
 def worst(reports: Sequence[Report]) -> str:
-    """refuted if any is, else unknown if any is or there are none, else proved."""
-    verdicts = {report.verdict for report in reports}
-    if REFUTED in verdicts:
-        return REFUTED
-    return PROVED if verdicts == {PROVED} else UNKNOWN
+    """refuted if any is, else unknown if any is or there are none, then narrow, then proved."""
+    verdicts = {report.verdict for report in reports} or {UNKNOWN}
+    return next(word for word in (REFUTED, UNKNOWN, NARROW, PROVED) if word in verdicts)
 
 
 def _claim_json(report: Report) -> dict:
@@ -116,7 +115,7 @@ def _claim_json(report: Report) -> dict:
 
 
 def _show_details(console: Console, report: Report, subject: Subject) -> None:
-    if report.verdict == PROVED:
+    if report.verdict in (PROVED, NARROW):
         return
     colour = COLOURS[report.verdict]
     console.print(f"\n[{colour}]{report.claim.name}[/]: {escape(report.claim.says)}")
@@ -152,14 +151,15 @@ def _show_second(console: Console, reports: Sequence[Report]) -> None:
 
 
 def _show_uncovered(console: Console, reports: Sequence[Report]) -> None:
-    """Blocks never executed, once for all claims that share them."""
+    """Code that a bound does not come to, once for all claims that share it."""
     seen: dict[tuple[str, ...], list[str]] = {}
     for report in reports:
-        if report.uncovered:
+        if report.verdict == NARROW:
             seen.setdefault(report.uncovered, []).append(report.claim.name)
     for blocks, names in seen.items():
         whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        console.print(f"\nnot executed by {whose}: {', '.join(blocks)}", highlight=False)
+        told = f"\nnarrow: never executed by {whose}, nor by others that claim the same"
+        console.print(f"{told}: {', '.join(blocks)}", highlight=False)
 
 
 # ---- the page ----

@@ -63,6 +63,11 @@ class Scene:
     shape: object = None
     built: int = 0
 
+    @property
+    def next_number(self) -> int:
+        """The number that the next block gets."""
+        return sum(step.made is not None for step in self.story)
+
     def called(self, name: str) -> list[tuple[z3.BitVecRef, ...]]:
         """Arguments of each call of a replaced function."""
         return [arguments for called, arguments in self.calls if called == name]

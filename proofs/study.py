@@ -39,7 +39,7 @@ class FellShort(Exception):
 class Study:
     """What is explored for some claims.
 
-    entered  functions whose every basic block must have been executed, or is reported
+    entered  functions that must be there, and are entered beside those that a path comes to
     run      explores and settles; returns the engine for its coverage; raises LoopLimit,
              Unknown, UnsupportedIr, FellShort
     bound    None for all inputs, else {"ops": k}
