@@ -19,7 +19,7 @@ from proofs.engine import Engine, LoopLimit
 from proofs.gaze import looked
 from proofs.host import ERRNO, ERRNO_BYTES, errno_of
 from proofs.induction import Induction
-from proofs.logic import every, less, negate, plain
+from proofs.logic import every, less, plain
 from proofs.memory import Word
 from proofs.menu import Menu
 from proofs.oddities import OddExploration
@@ -29,12 +29,16 @@ from proofs.remember import forget
 from proofs.scenery import Step, lasting_writes, told
 from proofs.sight import term_of
 from proofs.solver import PATIENT, Solver, Unknown
+from proofs.study import within
 from proofs.subjects import compiled
 from proofs.terms import WORD, number, simplify, value_range
 from proofs.walks import Shape, Walker, WalkError
 
 EQUAL, DIFFERENT, UNDECIDED = "equivalent", "different", "undecided"
 ALIGNMENTS = (8, 32, 64)
+HUGE = (2**61, 2**62, 2**63)  # no block is so aligned; NO_POWER: they must be refused
+NO_POWER = (0, 24)
+COUNTS = (1, 3, 2**33)  # of calloc; each with every size
 
 
 @dataclass(frozen=True)
@@ -62,23 +66,40 @@ def compare(
     quick: bool = False,
     kind: str = "raw",
     effort: int = PATIENT,
+    seconds: int = 0,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Comparison:
-    """Compares two subjects that have the walker of `one` in common; raises NoSubject."""
+    """Compares two subjects that have the walker of `one` in common; raises NoSubject.
+
+    seconds  of CPU that it may take, 0 for any number
+    """
     walker = inductive_claims.walker_of(one)
     if walker is None:
         return Comparison(UNDECIDED, f"{one.name} has no heap walker", 0)
     rooms = inductive_claims.rooms_of(walker, quick)
     forget()
-    pair = _Pair(one, other, walker, rooms, kind, Solver(effort=effort), progress)
+    poll = within(seconds, progress)
+    pair: _Pair | None = None
     try:
+        pair = _Pair(one, other, walker, rooms, kind, Solver(effort=effort, poll=poll), progress)
         pair.run()
     except _Differ as difference:
-        return Comparison(DIFFERENT, str(difference), pair.heaps)
+        return Comparison(DIFFERENT, str(difference), pair.heaps if pair else 0)
     except (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception) as error:
-        return Comparison(UNDECIDED, str(error).splitlines()[0], pair.heaps)
-    looked_at = ", or ".join(room.told() for room in rooms)
-    return Comparison(EQUAL, f"on every valid heap in {looked_at}", pair.heaps)
+        return Comparison(UNDECIDED, str(error).splitlines()[0], pair.heaps if pair else 0)
+    return Comparison(EQUAL, _looked_at(walker, rooms), pair.heaps)
+
+
+def _looked_at(walker: Walker, rooms) -> str:
+    """What "the same" was asked of."""
+    flags = " ".join(inductive_claims.flags_of(walker))
+    powers = ", ".join(map(str, ALIGNMENTS))
+    return (
+        f"on every valid heap in {', or '.join(room.told() for room in rooms)}: every size; "
+        f"alignments {powers}, 2^61 to 2^63, and {', '.join(map(str, NO_POWER))}; calloc of "
+        f"{', '.join(map(str, COUNTS[:-1]))} and 2^33; NULL"
+        + (f"; built with {flags}" if flags else "")
+    )
 
 
 class _Pair:
@@ -89,6 +110,7 @@ class _Pair:
         self.reasoning = Reasoning(solver)
         self.ledger = Ledger(self.reasoning, (), frozenset())
         self.walker = walker
+        self.one = one
         self.first = self._induction(one, kind)
         self.second = self._induction(other, kind)
         ours, theirs = (set(each.engine.module.globals) for each in (self.first, self.second))
@@ -99,10 +121,12 @@ class _Pair:
             raise WalkError("the two do not have the same functions and variables")
 
     def _induction(self, subject: Subject, kind: str) -> Induction:
-        module = compiled(subject, kind, flags=inductive_claims.flags_of(self.walker))
+        flags = inductive_claims.flags_of(self.walker)
+        module = compiled(subject, kind, flags=flags, like=self.one)
         host = inductive_claims.host_of(self.walker, self.rooms)
-        hooks = {**host.hooks(), **opaque.hooks_of(subject)}
+        hooks = {**host.hooks(), **opaque.hooks_of(self.one)}
         engine = Engine(module, self.reasoning, host.guard, hooks)
+        engine.concrete = opaque.concrete_of(self.one)
         menu = Menu((), 1)
         exploration = OddExploration(engine, self.ledger, menu, host, subject.contract, subject.has)
         return Induction(exploration, self.walker, self.rooms)
@@ -131,8 +155,11 @@ class _Pair:
         live = self.first.state(shape, begun, _OURS).scene.live
         for size, premise in ((low, ()), (wide, (z3.UGE(wide, 1 << bits),))):
             yield "malloc", (size,), premise, None, None
-            if "calloc" in has:
-                yield "calloc", (size, number(1)), premise, None, (size,)
+            for count in COUNTS if "calloc" in has else ():
+                cleared = number(count) * size
+                yield "calloc", (number(count), size), premise, None, (simplify(cleared),)
+            if "realloc" in has:
+                yield "realloc", (number(0), size), premise, None, None
             if "aligned_alloc" in has:
                 for alignment in ALIGNMENTS:
                     yield "aligned_alloc", (number(alignment), size), premise, None, None
@@ -140,12 +167,23 @@ class _Pair:
                 for block in live:
                     kept = (size, block.size)
                     yield "realloc", (block.payload, size), premise, block.number, kept
+        yield from self._odd_calls()
         for block in live:
             yield "free", (block.payload,), (), block.number, None
             if "usable_size" in has:
                 yield "usable_size", (block.payload,), (), None, None
 
+    def _odd_calls(self) -> Iterator[tuple]:
+        """Those that no size makes."""
+        size = z3.BitVec("size.odd", WORD)
+        for alignment in (
+            (*HUGE, *NO_POWER) if "aligned_alloc" in self.first.exploration.has else ()
+        ):
+            yield "aligned_alloc", (number(alignment), size), (), None, None
+        yield "free", (number(0),), (), None, None
+
     def _compare(self, shape: Shape, begun: list[Path], verb, arguments, premise, taken, kept):
+        self.call = (verb, arguments)
         start = self._state(self.first, shape, begun[0], _OURS, verb, premise)
         for path, result in self._outcomes(self.first, start, verb, arguments):
             mirror = self._state(self.second, shape, begun[1], _THEIRS, verb, path.conditions)
@@ -176,15 +214,18 @@ class _Pair:
         if side is self.second:
             for path in ended:
                 if self.reasoning.model(path) is not None:
-                    raise _Differ(f"{verb}: {path.owed[-1].what}")
+                    raise _Differ(f"{verb}: the second only: {path.owed[-1].what}")
             for path, _ in outcomes:
                 self._demand(path, [one.condition for one in path.owed], f"{verb}: undefined")
         return outcomes
 
     def _demand(self, path: Path, truths, what: str) -> None:
         whole = every(*truths)
-        if plain(whole) is not True and self.reasoning.possible(path, negate(whole)):
-            raise _Differ(what)
+        model = None if plain(whole) is True else self.reasoning.counterexample(path, whole)
+        if model is not None:
+            verb, arguments = self.call
+            told = ", ".join(_told(model.value(each)) for each in arguments)
+            raise _Differ(f"{what}: {verb}({told})")
 
     def _same_world(self, path: Path, twin: Path, where: str) -> None:
         ours, theirs = path.scene.pages, twin.scene.pages
@@ -234,7 +275,13 @@ class _Pair:
         self._demand(probe, [mine == self._twin(probe, at, 1)], f"{where}: other bytes")
 
 
+_ADDRESS = 2**20
 _OURS, _THEIRS = 1000, 5000  # what is nobody's holds unknown bytes, other ones in either
+
+
+def _told(value: int) -> str:
+    """An argument for people: what may be an address in the usual form of one."""
+    return f"{value:#x}" if value >= _ADDRESS else str(value)
 
 
 def _touched(paths, payload, size) -> bool:

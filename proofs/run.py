@@ -9,8 +9,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 # Python puts this folder first; the packages lie beside it, and its own files must shadow nothing.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -24,16 +26,36 @@ from allocator.subject import Subject
 from models.trace import from_text
 from proofs import count
 from proofs import report as reports
-from proofs.campaign import Campaign
+from proofs.campaign import PATIENCE, Campaign
 from proofs.claims import NARROW, PROVED, REFUTED, Claim
 from proofs.engine import LoopLimit
+from proofs.equivalence import DIFFERENT, EQUAL, compare
 from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
 from proofs.second import NoSecondSolver, Second
-from proofs.subjects import NoSubject, compiled, subject_of
+from proofs.subjects import NoSubject, compiled, subject_of, version_of
 from proofs.verify import Limits, Report, claims_matching
 
 Wanted = dict[str, list[Claim]]
+Jobs = Annotated[int, typer.Option(min=0, help="studies at a time; 0: as many as there are cores")]
+Optimised = Annotated[
+    bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
+]
+Unoptimised = Annotated[
+    bool, typer.Option("--unoptimised", help="the code of -O0, its locals in memory")
+]
+Replayed = Annotated[
+    Path | None,
+    typer.Option(help="follow a .trace file on the IR, number by number, instead of proving"),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(help="another version, or a bug's TOML: do they agree on every valid heap?"),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="believe no verdict of an earlier run")]
+CrossCheck = Annotated[
+    bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
+]
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
 A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
@@ -51,6 +73,8 @@ python proofs/run.py --quick                         all bundled ones, shorter p
 python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list
 
 python proofs/run.py mine.c --report proofs.html     a page with pictures
+
+python proofs/run.py ONE --against OTHER             do two versions agree on every valid heap?
 
 python proofs/run.py --list                          the claims, one a line
 
@@ -78,29 +102,17 @@ def main(
             min=0, help="CPU seconds a study, 0 for any number; default: 22 if not bundled"
         ),
     ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=0, help="studies at a time; 0: as many as there are cores")
-    ] = 0,
-    optimised: Annotated[
-        bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
-    ] = False,
-    unoptimised: Annotated[
-        bool, typer.Option("--unoptimised", help="the code of -O0, its locals in memory")
-    ] = False,
+    jobs: Jobs = 0,
+    optimised: Optimised = False,
+    unoptimised: Unoptimised = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the report to this file, - for stdout")
     ] = None,
     page: Annotated[Path | None, typer.Option("--report", help="write a page (HTML)")] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(help="follow a .trace file on the IR, number by number, instead of proving"),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="believe no verdict of an earlier run")
-    ] = False,
-    cross_check: Annotated[
-        bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
-    ] = False,
+    replay: Replayed = None,
+    against: Against = None,
+    fresh: Fresh = False,
+    cross_check: CrossCheck = False,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
     counted: Annotated[
         bool, typer.Option("--count", help="lines of claim beside lines of C")
@@ -119,6 +131,8 @@ def main(
         _stop(f"{json_file}: no such folder")
     if replay:
         raise typer.Exit(_replay(replay, chosen))
+    if against:
+        raise typer.Exit(_against(chosen, against, bool(quick), seconds or 0, json_file))
     strange = not all(subject.bundled for subject in chosen.values())
     quick = strange if quick is None else quick
     wanted = _wanted(chosen, claim, quick, kind)
@@ -196,6 +210,45 @@ def _replay(file: Path, chosen: dict[str, Subject]) -> int:
     return status
 
 
+def _against(
+    chosen: dict[str, Subject], other: str, quick: bool, seconds: int, json_file: Path | None
+) -> int:
+    """Says whether another version does the same as the one subject that is chosen."""
+    if len(chosen) != 1:
+        _stop("--against compares one subject with another: name just one before it")
+    (one,) = chosen.values()
+    try:
+        outcome = compare(
+            one, version_of(other, one), quick=quick, seconds=seconds, progress=_now()
+        )
+    except NoSubject as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        _stop("interrupted", INTERRUPTED)
+    document = {"schema": 1, "tool": "proofs", "one": one.name, "other": other, **asdict(outcome)}
+    if json_file and str(json_file) == "-":
+        print(json.dumps(document, indent=1))
+    else:
+        line = f"{one.name} and {other}: {outcome.word}: {outcome.why} ({outcome.heaps} heaps)"
+        OUT.print(line, highlight=False, markup=False, soft_wrap=True)
+        if json_file:
+            json_file.write_text(json.dumps(document, indent=1) + "\n")
+    return {EQUAL: ALL_PROVED, DIFFERENT: SOME_REFUTED}.get(outcome.word, NOT_KNOWN)
+
+
+def _now() -> Callable[[str], None]:
+    """Progress, a line every two seconds at most."""
+    told = time.monotonic()
+
+    def tell(line: str) -> None:
+        nonlocal told
+        if line and time.monotonic() - told >= PATIENCE:
+            told = time.monotonic()
+            _progress(line)
+
+    return tell
+
+
 def _subjects(names: list[str], prefix: str | None, kind: str) -> dict[str, Subject]:
     """Finds and compiles all of them: what can be wrong is told before minutes of work."""
     chosen = {}
@@ -248,9 +301,9 @@ def _exit_code(done: dict[str, list[Report]], quick: bool) -> int:
     return ALL_PROVED if verdicts <= ({PROVED, NARROW} if quick else {PROVED}) else NOT_KNOWN
 
 
-def _stop(message: str) -> None:
+def _stop(message: str, status: int = NOT_KNOWN) -> NoReturn:
     ERR.print(f"proofs: {message}", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(NOT_KNOWN)
+    raise typer.Exit(status)
 
 
 # typer's own completion knows installed programs alone; ci/completion.bash has these.

@@ -28,7 +28,7 @@ from proofs.remember import forget
 from proofs.replay import Replay, replay
 from proofs.second import Second
 from proofs.solver import Solver, Unknown
-from proofs.study import FellShort, Study
+from proofs.study import FellShort, Study, within
 from proofs.subjects import NoSubject, as_proved, compiled, inputs_of, studies_of
 from proofs.walks import WalkError
 
@@ -191,7 +191,7 @@ def verify_study(
 ) -> Iterator[Report]:
     """A report for each of the study's `claims`."""
     started = time.monotonic()
-    poll = _poll(progress, limits.seconds)
+    poll = within(limits.seconds, progress)
     second = Second() if limits.cross_check else None
     solver = Solver(effort=study.effort, poll=poll, second=second)
     ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
@@ -220,18 +220,6 @@ def verify_study(
         if report.verdict == PROVED and report.reasons:
             report.verdict = UNKNOWN
         yield report
-
-
-def _poll(progress: Callable[[str], None], seconds: int) -> Callable[[], None]:
-    """What solvers call before each query; raises Unknown when the CPU time is used up."""
-    last = time.process_time() + seconds
-
-    def poll() -> None:
-        progress("")
-        if seconds and time.process_time() > last:
-            raise Unknown(f"{seconds} s of CPU were not enough")
-
-    return poll
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "enumerate.h"
 #include "guard.h"
 #include "operations.h"
 #include "tripwire.h"
@@ -351,6 +352,7 @@ void executor_count_states(struct executor *ex, uint8_t *counters)
 
 void executor_close(struct executor *ex)
 {
+    enumeration_close(ex);
     block_table_close(&ex->table);
     store_close(&ex->store);
     snapshot_free(&ex->snapshot);

@@ -26,6 +26,8 @@ struct executor {
     struct snapshot snapshot;
     struct block_table table;
     struct states states;
+    struct enumeration *enumeration; /* the one under way, or NULL */
+    int plain; /* every block gets the same pattern, and is wiped before it is freed */
     uint8_t *program; /* bytes of the program that a search makes */
     size_t program_capacity;
     int *error;                /* errno of the thread that runs the operations */
