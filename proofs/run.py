@@ -22,12 +22,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from allocator.catalogue import gallery
-from allocator.subject import Subject
+from allocator.subject import Subject, SubjectError
 from models.trace import from_text
 from proofs import count
 from proofs import report as reports
 from proofs.campaign import PATIENCE, Campaign
 from proofs.claims import NARROW, PROVED, REFUTED, Claim
+from proofs.closure import Closure, closure
 from proofs.engine import LoopLimit
 from proofs.equivalence import DIFFERENT, EQUAL, compare
 from proofs.follow import NotFollowed, follow
@@ -52,6 +53,12 @@ Against = Annotated[
     str | None,
     typer.Option(help="another version, or a bug's TOML: do they agree on every valid heap?"),
 ]
+Enumerated = Annotated[
+    bool, typer.Option("--enumerate", help="level 2: every heap of a small memory, natively")
+]
+Bytes = Annotated[
+    int, typer.Option(min=0, help="of that memory; default: the least that serves a request")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="believe no verdict of an earlier run")]
 CrossCheck = Annotated[
     bool, typer.Option("--cross-check", help="ask bitwuzla too whatever a verdict rests on")
@@ -75,6 +82,8 @@ python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list
 python proofs/run.py mine.c --report proofs.html     a page with pictures
 
 python proofs/run.py ONE --against OTHER             do two versions agree on every valid heap?
+
+python proofs/run.py mine.c --enumerate             every heap of a small memory, natively
 
 python proofs/run.py --list                          the claims, one a line
 
@@ -111,6 +120,8 @@ def main(
     page: Annotated[Path | None, typer.Option("--report", help="write a page (HTML)")] = None,
     replay: Replayed = None,
     against: Against = None,
+    enumerated: Enumerated = False,
+    memory: Bytes = 0,
     fresh: Fresh = False,
     cross_check: CrossCheck = False,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
@@ -133,6 +144,8 @@ def main(
         raise typer.Exit(_replay(replay, chosen))
     if against:
         raise typer.Exit(_against(chosen, against, bool(quick), seconds or 0, json_file))
+    if enumerated:
+        raise typer.Exit(_enumerate(chosen, memory, json_file))
     strange = not all(subject.bundled for subject in chosen.values())
     quick = strange if quick is None else quick
     wanted = _wanted(chosen, claim, quick, kind)
@@ -225,15 +238,41 @@ def _against(
         _stop(str(error))
     except KeyboardInterrupt:
         _stop("interrupted", INTERRUPTED)
-    document = {"schema": 1, "tool": "proofs", "one": one.name, "other": other, **asdict(outcome)}
-    if json_file and str(json_file) == "-":
-        print(json.dumps(document, indent=1))
-    else:
-        line = f"{one.name} and {other}: {outcome.word}: {outcome.why} ({outcome.heaps} heaps)"
-        OUT.print(line, highlight=False, markup=False, soft_wrap=True)
-        if json_file:
-            json_file.write_text(json.dumps(document, indent=1) + "\n")
+    line = f"{one.name} and {other}: {outcome.word}: {outcome.why} ({outcome.heaps} heaps)"
+    _say([line], {"one": one.name, "other": other, **asdict(outcome)}, json_file)
     return {EQUAL: ALL_PROVED, DIFFERENT: SOME_REFUTED}.get(outcome.word, NOT_KNOWN)
+
+
+def _enumerate(chosen: dict[str, Subject], memory: int, json_file: Path | None) -> int:
+    """Tries every heap of a small memory of each subject, natively."""
+    done: dict[str, Closure] = {}
+    try:
+        for name, subject in chosen.items():
+            done[name] = closure(subject, memory=memory, progress=_now())
+    except SubjectError as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        ERR.print("interrupted: what is done so far follows")
+    lines = [line for name, found in done.items() for line in reports.of_closure(name, found)]
+    told = [reports.closure_json(name, found) for name, found in done.items()]
+    _say(lines, {"subjects": told}, json_file)
+    if len(done) < len(chosen):
+        return INTERRUPTED
+    if any(found.finding for found in done.values()):
+        return SOME_REFUTED
+    return ALL_PROVED if all(found.closed for found in done.values()) else NOT_KNOWN
+
+
+def _say(lines: list[str], document: dict, json_file: Path | None) -> None:
+    """For people, or for a machine on stdout; for both where the machine has a file."""
+    text = json.dumps({"schema": 1, "tool": "proofs", **document}, indent=1) + "\n"
+    if json_file and str(json_file) == "-":
+        print(text, end="")
+        return
+    for line in lines:
+        OUT.print(line, highlight=False, markup=False, soft_wrap=True)
+    if json_file:
+        json_file.write_text(text)
 
 
 def _now() -> Callable[[str], None]:
