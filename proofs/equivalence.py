@@ -22,7 +22,7 @@ from proofs.induction import Induction
 from proofs.logic import every, less, plain
 from proofs.memory import Word
 from proofs.menu import Menu
-from proofs.oddities import OddExploration
+from proofs.oddities import MANY, TOO_MANY, OddExploration
 from proofs.path import Path, Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
@@ -38,7 +38,6 @@ EQUAL, DIFFERENT, UNDECIDED = "equivalent", "different", "undecided"
 ALIGNMENTS = (8, 32, 64)
 HUGE = (2**61, 2**62, 2**63)  # no block is so aligned; NO_POWER: they must be refused
 NO_POWER = (0, 24)
-COUNT = 3  # of calloc, with every size: products wrap, and come to lie in the heap again
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ def _looked_at(walker: Walker, rooms) -> str:
     powers = ", ".join(map(str, ALIGNMENTS))
     return (
         f"on every valid heap in {', or '.join(room.told() for room in rooms)}: every size; "
-        f"alignments {powers}, 2^61 to 2^63, and {', '.join(map(str, NO_POWER))}; calloc of "
-        f"{COUNT}; NULL" + (f"; built with {flags}" if flags else "")
+        f"alignments {powers}, 2^61 to 2^63, and {', '.join(map(str, NO_POWER))}; calloc of one "
+        "piece, and of products that overflow; NULL" + (f"; built with {flags}" if flags else "")
     )
 
 
@@ -155,8 +154,7 @@ class _Pair:
         for size, premise in ((low, ()), (wide, (z3.UGE(wide, 1 << bits),))):
             yield "malloc", (size,), premise, None, None
             if "calloc" in has:
-                cleared = simplify(number(COUNT) * size)
-                yield "calloc", (number(COUNT), size), premise, None, (cleared,)
+                yield "calloc", (number(1), size), premise, None, (size,)
             if "realloc" in has:
                 yield "realloc", (number(0), size), premise, None, None
             if "aligned_alloc" in has:
@@ -179,6 +177,8 @@ class _Pair:
             (*HUGE, *NO_POWER) if "aligned_alloc" in self.first.exploration.has else ()
         ):
             yield "aligned_alloc", (number(alignment), size), (), None, None
+        if "calloc" in self.first.exploration.has:
+            yield "calloc", (number(MANY), size), (z3.UGE(size, TOO_MANY),), None, None
         yield "free", (number(0),), (), None, None
 
     def _compare(self, shape: Shape, begun: list[Path], verb, arguments, premise, taken, kept):
