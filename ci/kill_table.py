@@ -96,7 +96,7 @@ def parser() -> Parser:
     it.add_argument("--write", action="store_true", help="put the figures into ci/KILLS.md")
     it.add_argument("--report", type=Path, metavar="FILE", help="write the page here too (HTML)")
     it.add_argument("--prove-survivors", type=_positive, default=0, metavar="S",
-                    help="ask proofs/ whether survivors are equivalent, S s of CPU each")  # fmt: skip
+                    help="ask proofs/ if survivors are equivalent, S s of CPU each")  # fmt: skip
     it.add_argument("--rules", action="store_true", help="only ask whether every rule is needed")
     return it
 

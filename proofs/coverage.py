@@ -65,16 +65,16 @@ def places_of(module: Module) -> dict[str, str]:
 def _only_judging(module: Module) -> set[str]:
     """The functions that serve the validity predicate alone."""
     entries = [name for name in module.functions if name.startswith(_ENTRY)]
-    working = _reachable(module, set(entries) - set(_ORACLES))
-    return _reachable(module, _ORACLES) - working
+    working = reachable(module, set(entries) - set(_ORACLES))
+    return reachable(module, _ORACLES) - working
 
 
-def _reachable(module: Module, names: Iterable[str]) -> set[str]:
-    """These functions, and all that they name."""
+def reachable(module: Module, names: Iterable[str], ends: Iterable[str] = ()) -> set[str]:
+    """These functions, and all that they name, as far as the `ends`, which are not among them."""
     found, waiting = set(), [name for name in names if name in module.functions]
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in found or name in ends:
             continue
         found.add(name)
         for block in module.functions[name].blocks.values():

@@ -15,10 +15,12 @@ import z3
 from allocator.subject import Subject
 from proofs import inductive_claims, opaque
 from proofs.claims import Ledger
+from proofs.coverage import reachable
 from proofs.engine import Engine, LoopLimit
 from proofs.gaze import looked
 from proofs.host import ERRNO, ERRNO_BYTES, errno_of
 from proofs.induction import Induction
+from proofs.ir import Module, Symbol
 from proofs.logic import every, less, plain
 from proofs.memory import Word
 from proofs.menu import Menu
@@ -52,6 +54,51 @@ class Comparison:
     word: str
     why: str
     heaps: int
+
+
+VERBS = ("malloc", "calloc", "realloc", "aligned_alloc", "free", "usable_size")
+
+
+def _differing(one: Module, other: Module) -> Iterator[str]:
+    """The operations that need be compared: code that is the same does the same.
+
+    What calloc makes of malloc is the same where its own code is, for malloc is compared.
+    """
+    named = {
+        part.name for variable in one.globals.values() for _, part in variable.parts or ()
+        if isinstance(part, Symbol)
+    }  # fmt: skip
+    whole = any(not _alike(one, other, name) for name in named)  # called through pointers
+    served = set().union(*(_called(module, "allocheck_malloc") for module in (one, other)))
+    for verb in VERBS:
+        start, ends = [f"allocheck_{verb}"], served if verb == "calloc" else ()
+        names = reachable(one, start, ends) | reachable(other, start, ends)
+        if whole or not all(_alike(one, other, name) for name in names):
+            yield verb
+
+
+def _called(module: Module, name: str) -> set[str]:
+    return reachable(module, [name]) & {
+        instruction.detail
+        for block in module.functions[name].blocks.values()
+        for instruction in block.instructions
+        if instruction.opcode == "call"
+    }
+
+
+def _alike(one: Module, other: Module, name: str) -> bool:
+    """Whether both have the function, instruction by instruction; lines do not count."""
+    texts = [
+        [
+            (block.name, each.opcode, each.result, each.width, each.operands, each.detail)
+            for block in module.functions[name].blocks.values()
+            for each in block.instructions
+        ]
+        if name in module.functions
+        else None
+        for module in (one, other)
+    ]
+    return texts[0] == texts[1]
 
 
 class _Differ(Exception):
@@ -112,11 +159,16 @@ class _Pair:
         self.first = self._induction(one, kind)
         self.second = self._induction(other, kind)
         ours, theirs = (set(each.engine.module.globals) for each in (self.first, self.second))
+        self.differing = frozenset(_differing(*(each.engine.module for each in self._sides)))
         if ours != theirs or any(
             self.first.engine.address_of(name) != self.second.engine.address_of(name)
             for name in ours
         ):
             raise WalkError("the two do not have the same functions and variables")
+
+    @property
+    def _sides(self) -> tuple[Induction, Induction]:
+        return self.first, self.second
 
     def _induction(self, subject: Subject, kind: str) -> Induction:
         flags = inductive_claims.flags_of(self.walker)
@@ -139,7 +191,8 @@ class _Pair:
                 self.heaps += 1
                 self.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
                 for call in self._calls(shape, begun[0]):
-                    self._compare(shape, begun, *call)
+                    if call[0] in self.differing:
+                        self._compare(shape, begun, *call)
 
     def _calls(self, shape: Shape, begun: Path) -> Iterator[tuple]:
         """(function, arguments, conditions, the number of the block it takes, bytes that stay).
