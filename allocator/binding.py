@@ -114,7 +114,7 @@ def _load_private(path: Path) -> ctypes.CDLL:
         return _load(str(copy))
 
 
-# Where struct subject holds counters_start and counters_end: its last two fields.
+# Where struct subject holds counters_start and counters_end.
 _COUNTERS_AT = (120, 128)
 
 

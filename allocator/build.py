@@ -25,7 +25,10 @@ HARNESS = Path(__file__).resolve().parent / "harness"
 TARGET = ("-target", "x86_64-linux-gnu.2.31")
 # Compiled into a subject's library, or standing in for libFuzzer: never part of the executor.
 NOT_EXECUTOR = frozenset(
-    {"bind.c", "bind_process.c", "doors.c", "memlib.c", "cov_stub.c", "runner.c"}
+    {
+        *("bind.c", "bind_process.c", "table.c", "doors.c", "memlib.c", "noise.c"),
+        *("cov_stub.c", "runner.c", "tsan_main.c"),
+    }
 )
 # The malloc lab's headers, for an mm.c that comes without them; looked through last.
 MEMLIB = HARNESS.parent / "memlib"
@@ -34,18 +37,22 @@ COMPILE_SECONDS = 300
 _COMMON = ("-g", "-fPIC", "-fno-sanitize=undefined", "-Werror=implicit-function-declaration")
 HARNESS_FLAGS = ("-O3", "-std=gnu17", "-Wall", "-Wextra", *_COMMON)
 # The allocator's own functions must not be taken for the library's, which a compiler believes to
-# know: it would turn a calloc made of malloc and memset into a call of itself.  Thread-local
-# variables become plain ones, so that a restart restores them: everything runs on one thread.
+# know: it would turn a calloc made of malloc and memset into a call of itself.
 _OWN_NAMES = (
     *("malloc", "calloc", "realloc", "reallocarray", "free", "strdup", "strndup"),
     *("aligned_alloc", "memalign", "posix_memalign", "valloc", "pvalloc", "malloc_usable_size"),
 )
+# Thread-local variables become plain ones, so that a restart restores them: everything runs on one
+# thread, but where several are promised to be safe.
+ONE_THREAD = ("-D__thread=", "-D_Thread_local=")
 SUBJECT_FLAGS = (
-    *("-O2", *_COMMON, "-fvisibility=hidden", "-D__thread=", "-D_Thread_local="),
+    *("-O2", *_COMMON, "-fvisibility=hidden", *ONE_THREAD),
     *(f"-fno-builtin-{name}" for name in _OWN_NAMES),
 )
 LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")
 COVERAGE_FLAGS = ("-fsanitize=fuzzer-no-link", "-fno-sanitize-coverage=stack-depth")
+# A call at each access of memory: noise.c has what is called.
+NOISE_FLAGS = ("-fsanitize-coverage=trace-pc,trace-loads,trace-stores",)
 # A counter for each block of code, in the order in which it was written.
 LINES_FLAGS = ("-O0", "-fsanitize-coverage=bb,no-prune,inline-8bit-counters,pc-table")
 
@@ -80,7 +87,7 @@ def compiler() -> Compiler:
 @functools.cache
 def _compiler(chosen: str) -> Compiler:
     if chosen:
-        return _chosen_compiler(shlex.split(chosen))
+        return chosen_compiler(shlex.split(chosen))
     found = importlib.util.find_spec("ziglang")
     if not found or not found.origin:
         raise SubjectError("no C compiler: install ziglang (make setup), or set CC")
@@ -91,7 +98,8 @@ def _compiler(chosen: str) -> Compiler:
     )
 
 
-def _chosen_compiler(command: list[str]) -> Compiler:
+def chosen_compiler(command: list[str]) -> Compiler:
+    """The compiler that this command starts; SubjectError where there is none."""
     program = shutil.which(command[0])
     if not program:
         raise SubjectError(f"CC={shlex.join(command)}: no such program: correct or unset CC")
@@ -103,9 +111,10 @@ def _chosen_compiler(command: list[str]) -> Compiler:
     return Compiler(tuple(command), identity, clang="clang" in version or "zig" in version)
 
 
-def compile_object(unit: Unit) -> Path:
-    """The object file of one unit; SubjectError with the compiler's first complaint."""
-    tool = compiler()
+def compile_object(unit: Unit, tool: Compiler | None = None) -> Path:
+    """The object file of one unit, by `tool` or the compiler; SubjectError with its first
+    complaint."""
+    tool = tool or compiler()
 
     def produce(target: Path) -> list[Path]:
         return _to_object(tool, unit, target)
@@ -147,9 +156,10 @@ def _to_object(tool: Compiler, unit: Unit, target: Path) -> list[Path]:
     return [unit.folder / name for name in dependencies(depfile.read_text())]
 
 
-def link(name: str, objects: Sequence[Path], flags: Sequence[str], suffix: str = ".so") -> Path:
+def link(name: str, objects: Sequence[Path], flags: Sequence[str], suffix: str = ".so",
+         tool: Compiler | None = None) -> Path:  # fmt: skip
     """Links objects into a shared object (or, with suffix "", whatever `flags` make)."""
-    tool = compiler()
+    tool = tool or compiler()
     recipe = {
         "compiler": tool.identity,
         "objects": [artifacts.digest(path) for path in objects],
@@ -205,23 +215,28 @@ def runner() -> Path:
 
 
 def subject_library(
-    found: Description, *, coverage: bool = False, lines: bool = False
+    found: Description, *, coverage: bool = False, lines: bool = False, noise: bool = False
 ) -> tuple[Path, Path]:
     """A subject's library and the adapter's source: what was described, bound to the host.
 
     Coverage counters are compiled into the subject's own sources alone; with `lines`, a counter
-    for each block as it was written, slowly, for lines.py to read.
+    for each block as it was written, slowly, for lines.py to read; with `noise` (and clang), what
+    makes free-running threads wait in the middle of things.
     """
     coverage = coverage or lines
     if coverage and found.sources and not compiler().clang:
         raise SubjectError("coverage needs clang: unset CC to use the one that ziglang carries")
     flags = subject_flags(found)
     face = artifacts.written(f"{found.name}-adapter", ".c", adapter.write(found))
-    face_object = compile_object(Unit(face, (*flags, "-w"), found.folder))
+    noise = noise and bool(found.sources) and compiler().clang
     counting = LINES_FLAGS if lines else COVERAGE_FLAGS if coverage else ()
-    own = (*flags, *counting)
+    noisy = NOISE_FLAGS if noise else ()
+    face_object = compile_object(Unit(face, (*flags, *noisy, "-w"), found.folder))
+    own = (*flags, *counting, *noisy)
     objects = [compile_object(Unit(source, own, found.folder)) for source in found.sources]
     objects += [face_object, *_binding(found)]
+    if noise:
+        objects.append(compile_object(Unit(HARNESS / "noise.c", flags, HARNESS)))
     if found.library:
         objects += _doors(found, face_object)
     link_flags = [flag for flag in found.flags if flag.startswith(LINK_PREFIXES)]
@@ -256,18 +271,24 @@ def subject_flags(found: Description) -> tuple[str, ...]:
     """How a described allocator's sources are compiled, coverage left out."""
     own = [flag for flag in found.flags if not flag.startswith(LINK_PREFIXES)]
     folders = [f"-I{folder}" for folder in found.include]
-    return (*SUBJECT_FLAGS, f"-iquote{found.folder}", *folders, *own, f"-idirafter{MEMLIB}")
+    return (*_base_flags(found), f"-iquote{found.folder}", *folders, *own, f"-idirafter{MEMLIB}")
+
+
+def _base_flags(found: Description) -> tuple[str, ...]:
+    return tuple(
+        flag for flag in SUBJECT_FLAGS if not found.contract.threads or flag not in ONE_THREAD
+    )
 
 
 def _binding(found: Description) -> list[Path]:
-    flags = (*SUBJECT_FLAGS, f"-I{HARNESS}")
+    flags = (*_base_flags(found), f"-I{HARNESS}")
     headers = [folder / "memlib.h" for folder in (found.folder, *found.include)]
     texts = [path.read_text(errors="replace") for path in headers if path.is_file()]
     is_int = any(re.search(r"\bmem_sbrk\s*\(\s*int\b", text) for text in texts)
     increment = ("-DMEMLIB_INCREMENT=int",) if is_int else ()
-    memory, process = (HARNESS / name for name in ("bind.c", "bind_process.c"))
+    own = (HARNESS / name for name in ("bind.c", "bind_process.c", "table.c"))
     return [
-        *(compile_object(Unit(source, flags, HARNESS)) for source in (memory, process)),
+        *(compile_object(Unit(source, flags, HARNESS)) for source in own),
         compile_object(Unit(HARNESS / "memlib.c", (*flags, *increment), HARNESS)),
     ]
 
@@ -294,7 +315,9 @@ def _include_folders(unit: Unit) -> list[Path]:
 
 def _header_names(folder: Path) -> list[str]:
     """A header that appears may take the place of another: so their names are part of the key."""
-    return sorted(path.name for path in folder.glob("*.h")) if folder.is_dir() else []
+    if not folder.is_dir() or folder == artifacts.directory():  # where many files are, no header
+        return []
+    return sorted(name for name in os.listdir(folder) if name.endswith(".h"))
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -31,8 +31,17 @@ def bundled() -> list[str]:
 
 
 def gallery() -> list[str]:
-    """Every bundled subject that is meant to be correct: all allocators, all their variants."""
-    return [each for name in bundled() for each in variants(name)]
+    """Every bundled subject that is meant to be correct and for one thread, variants among them."""
+    return [each for name in bundled() for each in variants(name) if not _locked(each)]
+
+
+def threaded() -> list[str]:
+    """Every bundled subject that is meant to be correct with several threads."""
+    return [each for name in bundled() for each in variants(name) if _locked(each)]
+
+
+def _locked(name: str) -> bool:
+    return name.endswith("+locked")
 
 
 def variants(name: str) -> list[str]:
@@ -52,23 +61,30 @@ def resolve(
     prefix: str | None = None,
     coverage: bool = False,
     lines: bool = False,
+    noise: bool = False,
+    threads: bool = False,
     flags: tuple[str, ...] = (),
 ) -> Subject:
     """The subject that `spec` means, built.
 
     spec: NAME, NAME+VARIANT or either with +bugs/BUG, or a path to a .toml, .c or .so.  prefix
     says how the functions of a .c or .so start; coverage builds with counters, lines with
-    counters that allocator/lines.py can tell the lines of; flags are added to those of a bundled
-    one, whose exact model is left out then.  Raises
-    SubjectError: one line that says what is wrong and what to do next, with a TOML skeleton where
-    that helps.
+    counters that allocator/lines.py can tell the lines of, noise for threads that run freely;
+    threads promises what no contract of a .c or .so can; flags are added to those of a bundled one,
+    whose exact model is left out then.  Raises SubjectError: one line that
+    says what is wrong and what to do next, with a TOML skeleton where that helps.
     """
     is_name = not Path(spec).suffix and "/" not in spec.partition(BUG_MARK)[0]
     try:
         if is_name:
-            return _bundled(spec, prefix, flags, coverage=coverage, lines=lines)
-        found, notes = _described(spec, prefix)
-        return built(found, name=spec, coverage=coverage, lines=lines, notes=notes)
+            found = _bundled(spec, prefix, flags)
+            notes: tuple[str, ...] = ()
+        else:
+            found, notes = _described(spec, prefix)
+        if threads:
+            found = _promised(found, spec)
+        how = {"coverage": coverage, "lines": lines, "noise": noise}
+        return built(found, name=spec, is_bundled=is_name, notes=notes, **how)
     except SubjectError as error:
         raise SubjectError(_named(spec, str(error)), error.skeleton) from None
     except OSError as error:
@@ -123,9 +139,18 @@ def _unknown(name: str, known: Iterable[str], what: str) -> str:
     return f"no such {what} (known: {', '.join(known[:8]) or 'none'}{more})"
 
 
-def _bundled(
-    spec: str, prefix: str | None, flags: tuple[str, ...], *, coverage: bool, lines: bool
-) -> Subject:
+def _promised(found: Description, spec: str) -> Description:
+    """The description with the user's word that it takes threads, where nobody else gives one."""
+    if found.contract.threads:
+        return found
+    if Path(spec).suffix == ".toml":
+        raise SubjectError("its [contract] does not promise threads: say threads = true there")
+    if not Path(spec).suffix:
+        raise SubjectError(f"does not promise threads (of the bundled: {', '.join(threaded())})")
+    return replace(found, contract=replace(found.contract, threads=True))
+
+
+def _bundled(spec: str, prefix: str | None, flags: tuple[str, ...]) -> Description:
     if prefix is not None:
         raise SubjectError("a prefix is for .c and .so")
     whole, mark, bug_name = spec.partition(BUG_MARK)
@@ -142,7 +167,7 @@ def _bundled(
         found = found.moved(folder, bugs.plant(planted[bug_name], folder))
     if flags:
         found = replace(found, flags=(*found.flags, *flags), model=None)
-    return built(found, name=spec, coverage=coverage, lines=lines, is_bundled=True)
+    return found
 
 
 def planted(name: str, bug: PlantedBug) -> Subject:
@@ -158,11 +183,12 @@ def built(
     name: str,
     coverage: bool = False,
     lines: bool = False,
+    noise: bool = False,
     is_bundled: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Subject:
     """The subject of a description, compiled and linked; SubjectError if it does not build."""
-    library, face = build.subject_library(found, coverage=coverage, lines=lines)
+    library, face = build.subject_library(found, coverage=coverage, lines=lines, noise=noise)
     subject = Subject(
         name=name,
         contract=found.contract,

@@ -270,7 +270,8 @@ def _vouched(
     if names:
         raise SubjectError(f"{_mismatch(names[0], 'malloc', known)}: describe it in a TOML")
     others = sorted({_split(n)[0] for n in functions if (_split(n) or "")[1:] == ("malloc",)})
-    have = f" (there is {', '.join(others)})" if others else ""
+    shown = ", ".join(f"{other}malloc" for other in others)
+    have = f" (there is {shown})" if others else ""
     raise SubjectError(f"no {prefix}malloc or {prefix}alloc with external linkage{have}")
 
 

@@ -81,6 +81,20 @@ class Executor:
         run = self.last_run()
         return self.walked(run) if walk else run
 
+    def race(self, trace: Trace, seed: int, rounds: int, *,
+             cpu_limit_ms: int = CPU_LIMIT_MS) -> Run:  # fmt: skip
+        """Runs a trace's threads freely, `rounds` times over or until something is suspicious.
+
+        For a subject that forks: each run is a process of its own.  `granted` of an observation
+        holds stamps: see race.h.
+        """
+        assert self.subject.forks, "threads that do not come back end their process"
+        self._make_room(capacity_for(trace) + 1)
+        self.region.write_trace(trace, "race", cpu_limit_ms)
+        self.region.write_race(seed, rounds)
+        self._call(sandbox.RUN)
+        return self.last_run()
+
     def walked(self, run: Run) -> Run:
         """The last run with its layout: as it is where it was cut short, or something is wrong."""
         if run.outcome is not Outcome.FINISHED or run.damages:

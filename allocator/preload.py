@@ -5,7 +5,6 @@ It checks nothing: no harness is in the program, and what it does is all that is
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import signal
@@ -13,20 +12,22 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not allocator/: its files must not stand in for anybody's modules
+    from allocator import own_python
+
+    own_python.need("elftools")
 
 from allocator import build
 from allocator.catalogue import BUG_MARK, gallery, resolve
+from allocator.command_line import BAD_INPUT, Parser
 from allocator.subject import SubjectError
 
 DROPIN = Path(__file__).resolve().parent / "dropin"
 STATS = "ALLOCHECK_STATS"
 ARENA = 256 << 20  # bytes, for an allocator that lives in an array; untouched pages cost nothing
-BAD_INPUT = 2
 _SIGNAL_STATUS = 128
 _NEEDED = {"malloc", "calloc", "realloc", "aligned_alloc", "free", "usable_size"}
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -61,25 +62,11 @@ exit status: the program's own, 128 + N when signal N ended it; 2 for a name or 
 not there."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(BAD_INPUT)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line in front of `--`."""
-    it = Parser(
-        prog="allocator/preload.py",
-        usage="%(prog)s [--stats] NAME -- PROGRAM [ARGUMENT ...]",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    usage = "%(prog)s [--stats] NAME -- PROGRAM [ARGUMENT ...]"
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES, usage=usage)
+    it.allow_abbrev = False
     it.add_argument(
         "name", nargs="?", metavar="NAME", help="NAME, NAME+VARIANT or either with +bugs/BUG"
     )

@@ -17,8 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not allocator/: its files must not stand in for anybody's modules
+    from allocator import own_python
+
+    own_python.need("elftools")
 
 from allocator import preload
+from allocator.command_line import BAD_INPUT, Parser
 from allocator.region import DEFAULT_STORE
 from allocator.subject import SubjectError
 from models.trace import ALIGNING, ALLOCATING, NIL, Kind, Op, Trace, to_text
@@ -176,16 +180,12 @@ def record(words: Sequence[str], limit: int = LIMIT) -> tuple[int, list[Call], i
             return status, *read_calls(memory)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line in front of `--`."""
-    it = preload.Parser(
-        prog="allocator/record.py",
-        usage="%(prog)s [-o FILE.trace] [--limit N] -- PROGRAM [ARGUMENT ...]",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    usage = "%(prog)s [-o FILE.trace] [--limit N] -- PROGRAM [ARGUMENT ...]"
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES, usage=usage)
+    it.allow_abbrev = False
+    it.add_argument("program", nargs="*", help=argparse.SUPPRESS)  # in the wrong place
     it.add_argument("-o", dest="file", type=Path, metavar="FILE", help="default: PROGRAM.trace")
     it.add_argument(
         "--limit", type=_count, default=LIMIT, metavar="N", help="calls at most (%(default)s)"
@@ -207,6 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     own, program = preload.split(sys.argv[1:] if arguments is None else arguments)
     words = parser().parse_args(own)
+    if words.program:
+        parser().error(f"what is to be run goes behind --: -- {' '.join(words.program)}")
     try:
         found = preload.find_program(program)
         file = words.file or Path(f"{Path(found[0]).name}.trace")
@@ -216,12 +218,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trace, left_out = trace_of(calls, Path(program[0]).name, words.subject)
         left_out.over_limit = over
         file.write_text(to_text(trace))
-    except (SubjectError, OSError) as error:
-        print(f"allocator/record.py: {error}", file=sys.stderr)
-        return preload.BAD_INPUT
+    except SubjectError as error:
+        return _complain(str(error))
+    except OSError as error:
+        return _complain(f"{error.filename or words.file}: {error.strerror}")
     told = f"; left out: {left_out}" if str(left_out) else ""
     print(f"{file}: {len(trace)} operations{told}", file=sys.stderr)
     return status
+
+
+def _complain(text: str) -> int:
+    print(f"allocator/record.py: {text}", file=sys.stderr)
+    return BAD_INPUT
 
 
 if __name__ == "__main__":

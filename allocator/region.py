@@ -29,14 +29,15 @@ from models.trace import NIL, NO_NAME, OP_BYTES, Kind, Op, Trace, pack_ops, unpa
 REGION_HEADER = 512
 WALK_CAPACITY = 1 << 14
 DEFAULT_STORE, PREBUILT_STORE = 16 << 20, 256 << 20  # products take more before they start
-CONFIG = struct.Struct("<QQQQII14B2x")
+CONFIG = struct.Struct("<QQQQII15B1x")
 BLOCK, TALLY = struct.Struct("<QQQ"), struct.Struct("<5Q")
-CHECKS = {"none": 0, "end": 1, "each": 2}
+CHECKS = {"none": 0, "end": 1, "each": 2, "race": 4}
 
 _MALLOC_ZERO = {"any": 0, "null": 1, "unique": 2}
 _REALLOC_ZERO = {"never": 0, "free": 1, "unique": 2, "keep": 3}
 _OP_COUNT, _STORE_SIZE = struct.Struct("<II"), struct.Struct("<QQ")
 _RUNS = struct.Struct("<Q")
+_RACE, _RACE_AT = struct.Struct("<QI"), 112
 _OP_COUNT_AT, _STORE_AT, _DONE_AT, _RUNS_AT = 8, 16, 32, 104
 
 
@@ -65,6 +66,7 @@ def pack_config(
         memory_known,
         contract.gives_back,
         forks,
+        contract.threads,
     )
 
 
@@ -135,6 +137,15 @@ class Region:
         _OP_COUNT.pack_into(self.memory, _OP_COUNT_AT, ops, CHECKS[check])
         _STORE_SIZE.pack_into(self.memory, _STORE_AT, store, cpu_limit_ms)
 
+    def write_race(self, seed: int, rounds: int) -> None:
+        """Sets what else a run of free-running threads takes."""
+        _RACE.pack_into(self.memory, _RACE_AT, seed % 2**64, rounds)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that free-running threads finished."""
+        return int(struct.unpack_from("<I", self.memory, _RACE_AT + _RACE.size)[0])
+
     def write_op(self, index: int, op: Op) -> None:
         """Puts one operation in place."""
         at = REGION_HEADER + index * OP_BYTES
@@ -199,7 +210,7 @@ class Region:
         (
             _version, _capacity, count, _switches, _store, _limit, done, stage, outcome, signal,
             fault, exit_status, damage_count, suspicious, known, store_base, maps_base,
-            arena_base, arena_size, _runs, invariant,
+            arena_base, arena_size, _runs, _seed, _asked, _rounds, invariant,
         ) = HEADER.unpack_from(self.memory, 0)  # fmt: skip
         seen = min(count, done + (outcome != Outcome.FINISHED))
         raw = self.memory[self._observations_at : self._observations_at + seen * OBSERVATION.size]

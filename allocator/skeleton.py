@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from allocator.description import Description
 from allocator.elf import Prototype
+from allocator.subject import SubjectError
 
 # A name that holds one of the words may have the role; the roles are filled in this order.
 _ROLES = {
@@ -61,6 +63,20 @@ def draft(alone: Description, functions: frozenset[str], known: Mapping[str, Pro
         "alignment = 8",
     ]
     return "\n".join(lines) + "\n"
+
+
+def offer(error: SubjectError, spec: str, folder: Path) -> str:
+    """The error's line, with where its draft lies, if it has one: in `folder`, kept if it is there.
+
+    It is to be moved: what it names is beside the file that it describes.  OSError.
+    """
+    if not error.skeleton:
+        return str(error)
+    path = folder / f"{Path(spec).stem}.toml"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(error.skeleton)
+    return f"{error}: a draft to fill in is {path}, to be moved beside {Path(spec).name}"
 
 
 def _guess(functions: frozenset[str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ together.  Compiling, confirming and shrinking are not counted.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
@@ -22,10 +21,15 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from allocator import own_python
+
+own_python.need("rich")
+
 from rich.console import Console
 from rich.table import Table
 
 from allocator.catalogue import bundled, planted_bugs, resolve
+from allocator.command_line import Parser
 from allocator.subject import SubjectError
 from ci.killing.clock import Clock
 from fuzz.bench import Bench
@@ -277,10 +281,9 @@ def show(figures: Figures, console: Console) -> None:
 # ---- the command ----
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    it = argparse.ArgumentParser(description=__doc__, epilog=_EXAMPLES, formatter_class=shape)
+    it = Parser(__file__, __doc__, _EXAMPLES)
     it.add_argument("subjects", nargs="*", help="default: the deep planted bugs and 12 others")
     it.add_argument("--seeds", type=int, default=5, help="searches a way (default: %(default)s)")
     it.add_argument(

@@ -20,6 +20,10 @@ from typing import Annotated
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
+from allocator import own_python
+
+own_python.need("typer")
+
 import typer
 from rich.console import Console
 from rich.table import Table

@@ -14,11 +14,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    from allocator import own_python
+
+    own_python.need("rich")
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -26,6 +29,7 @@ from rich.table import Table
 
 from allocator import build
 from allocator.catalogue import gallery, resolve
+from allocator.command_line import Parser
 from allocator.subject import SubjectError
 from ci.textbook_workloads import Workload, generated, recorded
 from models.trace import TraceError, pack_ops
@@ -229,15 +233,6 @@ def replaced(readme: str, section: str) -> str:
 # ---- the command ----
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        print(f"ci/bench_textbook.py: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def _number(kind: type, least: float, most: float) -> Callable[[str], float]:
     def convert(text: str) -> float:
         value = kind(text)
@@ -251,8 +246,7 @@ def _number(kind: type, least: float, most: float) -> Callable[[str], float]:
 
 def parser() -> Parser:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    it = Parser(description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=shape)
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .c, .so or .toml")
     it.add_argument(
         "--ops",

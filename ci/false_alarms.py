@@ -13,15 +13,18 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    from allocator import own_python
+
+    own_python.need("rich")
 
 from rich.console import Console
 
 from allocator.catalogue import gallery
+from allocator.command_line import Parser
 from ci.correct_run import Row, examine, real_bugs
 from models.rules import RULES
 
@@ -46,19 +49,9 @@ exit status: 0 every finding is a known bug of theirs; 1 one is not; 2 a subject
 130 Ctrl-C (what was done so far is printed)."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        print(f"ci/false_alarms.py: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def parser() -> Parser:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    it = Parser(description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=shape)
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .so, .c or .toml")
     it.add_argument("--operations", type=_millions, default=100.0, metavar="M",
                     help="millions, of all subjects together (default: 100)")  # fmt: skip

@@ -14,17 +14,20 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    from allocator import own_python
+
+    own_python.need("rich", "tree_sitter")
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from allocator.catalogue import bundled, planted_bugs
+from allocator.command_line import Parser
 from allocator.subject import SubjectError
 from ci.killing import plan as plans
 from ci.killing import proving, rules, schedule, summary, survivors, targets
@@ -63,19 +66,9 @@ exit status: 0 every survivor is explained in ci/killing/survivors.toml; 1 one i
 no bug that needs it; 2 something could not run; 130 Ctrl-C (what was found so far is written)."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        print(f"ci/kill_table.py: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def parser() -> Parser:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    it = Parser(description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=shape)
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name or .toml; all")
     it.add_argument("--bugs", action="store_true", help="planted bugs (default: both)")
     it.add_argument("--mutants", type=_count, metavar="N|all", help="a sample, for each SUBJECT")

@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
+from allocator.command_line import Parser
 from ci import history
 from ci.junit import junit
 from ci.outcomes import FINDING, OK, READERS, UNKNOWN, Row, read
@@ -92,10 +93,9 @@ def stages(words: argparse.Namespace) -> list[Stage]:
     ]
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    it = argparse.ArgumentParser(description=__doc__, epilog=_EPILOG, formatter_class=shape)
+    it = Parser(__file__, __doc__, _EPILOG)
     it.add_argument("--only", default="", metavar="STAGE,STAGE", help="these stages alone")
     it.add_argument("--scale", type=float, default=1.0, help="of every budget (default: 1)")
     it.add_argument("--dry-run", action="store_true", help="print the stages and stop")

@@ -22,6 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
+    from allocator import own_python
+
+    own_python.need("rich")
 
 from rich.console import Console
 from rich.table import Table

@@ -12,30 +12,40 @@ from typing import Any
 
 from allocator import executor
 from allocator.subject import Subject
+from allocator.tsan import Sanitized
 from fuzz.native import decoder_library
-from models.check import Finding, check
+from models.check import CONFIRM_FACTOR, Finding, check
 from models.judge import CannotJudge, Predict, judge
 from models.observation import Run
+from models.race import check_race
 from models.rules import ALL, RULES, WHITE_BOX
 from models.trace import Trace
 from models.verdict import Verdict
 
 # From here on looking at the whole heap after each operation would take longer than anybody waits.
 LONG = 20_000
+SANITIZED_ROUNDS, SANITIZED_BUDGET = 2, 50  # ... under ThreadSanitizer; runs to shrink
+ROUNDS, PATIENCE = 6, 3  # of free-running threads; how much more to look again
 
 
 class Bench:
     """A subject ready to be judged; always in the sandbox, so that nothing it does ends us.
 
     Of traces longer than LONG operations the validity predicate sees the end alone, and the exact
-    model, which predicts each layout, is left out.
+    model, which predicts each layout, is left out.  `noisy` is the same subject, built for threads
+    that run freely.
     """
 
-    def __init__(self, subject: Subject, rules: frozenset[str] = ALL) -> None:
+    def __init__(
+        self, subject: Subject, rules: frozenset[str] = ALL, noisy: Subject | None = None
+    ) -> None:
         self.subject = subject
+        self._noisy = noisy or subject
         self.rules = rules
         self.executor = executor.open_executor(subject, sandbox=True, decoder=decoder_library())
         self.predict = exact_model(subject)
+        self._racing: executor.Executor | None = None
+        self._sanitized: Sanitized | None = None
 
     def execute(self, trace: Trace, *, cpu_limit_ms: int = executor.CPU_LIMIT_MS) -> Run:
         """Runs a trace, the validity predicate after each operation, the walk at the end."""
@@ -46,6 +56,45 @@ class Bench:
         return executor.run_fresh(
             self.subject, trace, cpu_limit_ms=cpu_limit_ms, **self._looks(trace)
         )
+
+    def race(self, trace: Trace, *, seed: int, patient: bool = False, brief: bool = False) -> Run:
+        """Runs a laid-out trace's threads freely, in a process of its own."""
+        if self._racing is None:
+            forked = replace(self._noisy, forks=True)
+            self._racing = executor.open_executor(forked, sandbox=True)
+        limit = executor.CPU_LIMIT_MS * (CONFIRM_FACTOR if patient else 1)
+        rounds = 1 if brief else ROUNDS * (PATIENCE if patient else 1)
+        return self._racing.race(trace, seed, rounds, cpu_limit_ms=limit)
+
+    def sanitize(self, compiler: str = "") -> None:
+        """Builds the subject with ThreadSanitizer; SubjectError where that cannot be."""
+        self._sanitized = self._sanitized or Sanitized(self.subject, compiler)
+
+    def sanitized(self, trace: Trace, *, seed: int, patient: bool, brief: bool) -> Run:
+        """Runs a laid-out trace's threads freely under ThreadSanitizer; see sanitize."""
+        assert self._sanitized, "sanitize() comes first"
+        del patient, brief  # it need not meet the moment in which a race does harm
+        return self._sanitized.run(trace, seed, SANITIZED_ROUNDS)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that the last race took."""
+        return self._racing.region.rounds if self._racing else 0
+
+    def check_race(
+        self, trace: Trace, *, sanitized: bool = False, **options: Any
+    ) -> Finding | None:
+        """What free-running threads show of a trace again and again: see models.race.
+
+        `sanitized`: under ThreadSanitizer; see sanitize.
+        """
+        if sanitized:
+            options = {"budget": SANITIZED_BUDGET, **options}
+        race = self.sanitized if sanitized else self.race
+        return check_race(
+            trace, race, self.subject.contract, self.rules, subject=self.subject.name,
+            **options,
+        )  # fmt: skip
 
     def _looks(self, trace: Trace) -> dict[str, Any]:
         short = len(trace) <= LONG
@@ -87,6 +136,8 @@ class Bench:
     def close(self) -> None:
         """Ends the sandbox."""
         self.executor.close()
+        if self._racing:
+            self._racing.close()
 
     def __enter__(self) -> Bench:
         return self

@@ -26,7 +26,7 @@ class Budget:
         """How many executions may be done now; 0 when the budget is spent."""
         if self.seconds and self.elapsed >= self.seconds:
             return 0
-        return min(wanted, self.runs - self._spent) if self.runs else wanted
+        return min(wanted, max(0, self.runs - self._spent)) if self.runs else wanted
 
     def spend(self, executions: int) -> None:
         """So many were done."""

@@ -5,15 +5,17 @@ Each phase brings traces; the bench has the word on them, findings.py writes wha
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+from allocator import skeleton
 from allocator.catalogue import resolve
 from allocator.subject import Subject, SubjectError
 from fuzz import findings
@@ -24,7 +26,17 @@ from fuzz.dedicated import dedicated, worth_judging
 from fuzz.guided_phase import GuidedPhase
 from fuzz.job import SEARCH_CPU_MS
 from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges, program_bytes
-from fuzz.options import ASKED_OF, ASKING, CYCLES_SHARE, DENSE_SHARE, KNOWN_LIMIT, Options
+from fuzz.options import (
+    ASKED_OF,
+    ASKING,
+    CYCLES_SHARE,
+    DENSE_SHARE,
+    KNOWN_LIMIT,
+    RACE_SHARE,
+    SANITIZED_SHARE,
+    Options,
+)
+from fuzz.race_phase import RacePhase, shared_out
 from fuzz.results import Report, Result
 from models.check import Finding
 from models.observation import Run
@@ -52,7 +64,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @dataclass
-class Campaign(GuidedPhase):
+class Campaign(GuidedPhase, RacePhase):
     """A campaign on one subject; `result` holds what is known at any time."""
 
     spec: str
@@ -75,7 +87,7 @@ class Campaign(GuidedPhase):
         try:
             self._run()
         except SubjectError as error:
-            self.result.error = str(error)
+            self.result.error = skeleton.offer(error, self.spec, self.options.out)
         except OSError as error:  # a full disk, a folder that cannot be written
             self.result.error = self._told(error)
         except Exception as error:  # an error of ours must not cost the other subjects
@@ -96,13 +108,18 @@ class Campaign(GuidedPhase):
         return findings.subject_folder(self.options.out, self.spec)
 
     def _run(self) -> None:
-        subject = self.find(self.spec, prefix=self.options.prefix)
+        subject = self.find(self.spec, **self.options.finding)
         self.result.rules_on = rules_on(subject, self.options.rules)
         self.result.notes += subject.notes
-        with Bench(subject, self.options.rules) as self._bench:
+        with Bench(subject, self.options.rules, self._noisy(subject)) as self._bench:
             self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))
             self._questions = Questions(self._bench.executor, self._limits, self.options.seed)
             self._replay_saved()
+            if subject.contract.threads and self.options.threads > 1:
+                self._races(subject, RACE_SHARE)
+                if self.options.tsan is not None:
+                    self._sanitized(subject, SANITIZED_SHARE)
+                self.options = self._rest()
             searched = self._can_guide(subject)
             if self.options.dense:
                 self._dense(1 - CYCLES_SHARE if not searched else DENSE_SHARE)
@@ -110,6 +127,19 @@ class Campaign(GuidedPhase):
                 self._cycles()
             if searched and not self._enough:
                 self._guided(subject)
+
+    def _noisy(self, subject: Subject) -> Subject:
+        """The subject as free-running threads take it."""
+        if not subject.contract.threads or subject.prebuilt or self.options.threads < 2:
+            return subject
+        return self.find(self.spec, noise=True, **self.options.finding)
+
+    def _rest(self) -> Options:
+        """The options with what free-running threads leave of the budget."""
+        options, left = self.options, 1 - RACE_SHARE
+        left -= SANITIZED_SHARE if options.tsan is not None else 0
+        runs = max(1, round(left * options.runs)) if options.runs else 0
+        return replace(options, seconds=left * options.seconds, runs=runs)
 
     @property
     def _enough(self) -> bool:
@@ -243,6 +273,14 @@ class Campaign(GuidedPhase):
         self.result.executions += executions
         self.result.ops += executions * ((length - PROFILE_BYTES) // OPERATION_BYTES)
 
+    def _cycle(self, turn: int) -> Trace:
+        """The last program; where threads are promised, by several that end in each cycle."""
+        trace, subject = self._bench.executor.last_trace(), self._bench.subject
+        if not subject.contract.threads or self.options.threads < 2:
+            return trace
+        source = random.Random(self.options.seed + turn)
+        return replace(shared_out(trace, source, self.options.threads, subject), free_running=False)
+
     def _cycles(self) -> None:
         """The rules that need many operations, on traces made for them."""
         budget = Budget(self.options.seconds, self.options.runs, CYCLES_SHARE)
@@ -253,7 +291,7 @@ class Campaign(GuidedPhase):
             limits = self._limits if turn % 2 else self._limits.dense()
             self._bench.executor.search(seed, 1, length, limits.pack())
             self.tell(f"cycles and refusals: {self.result.executions:,} executions")
-            for trace in dedicated(self._bench.executor.last_trace(), self._bench.subject):
+            for trace in dedicated(self._cycle(turn), self._bench.subject):
                 if self._enough:
                     return
                 run = self._execute(trace)

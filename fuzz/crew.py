@@ -84,10 +84,10 @@ class Crew(Campaign):
         return self.result
 
     def _run(self) -> None:
-        subject = self.find(self.spec, prefix=self.options.prefix)
+        subject = self.find(self.spec, **self.options.finding)
         self.result.rules_on = rules_on(subject, self.options.rules)
         self.result.notes += subject.notes
-        with Bench(subject, self.options.rules) as self._bench:
+        with Bench(subject, self.options.rules, self._noisy(subject)) as self._bench:
             if self._noted(END):
                 self._count_in(Outcome(**self._noted(END)[-1]["outcome"]))
                 self._recall()

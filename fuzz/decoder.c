@@ -411,6 +411,13 @@ static struct op decode_free(struct decoder *d, const uint8_t *bytes)
     return plain(OP_FREE, release(d, pick(d, bytes[1])).name, 0);
 }
 
+/* One in eight of those that name another thread than the first is its end. */
+static struct op decode_thread(const uint8_t *bytes)
+{
+    unsigned number = bytes[1] & 3;
+    return plain(number && (bytes[1] >> 2 & 7) == 7 ? OP_END_THREAD : OP_THREAD, number, 0);
+}
+
 static struct op decode_deny(const uint8_t *bytes)
 {
     uint64_t turn = bytes[1] & 7;
@@ -433,7 +440,7 @@ static struct op decode_rest(struct decoder *d, const uint8_t *bytes, enum actio
     case A_WRITE: return plain(OP_WRITE, d->live[pick(d, bytes[1])].name, 0);
     case A_FREE_NULL: return plain(OP_FREE, NIL, 0);
     case A_REALLOC_NULL: return made(OP_REALLOC, make(d, size ? size : 1), NIL, size ? size : 1);
-    case A_THREAD: return plain(OP_THREAD, bytes[1] & 3, 0);
+    case A_THREAD: return decode_thread(bytes);
     case A_DENY: return decode_deny(bytes);
     case A_FOREIGN: return plain(OP_FOREIGN, (uint64_t)(bytes[3] + 1) << (bytes[1] & 7), 0);
     default: return decode_misuse(d, bytes, action);

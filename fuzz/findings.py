@@ -36,6 +36,25 @@ def test_{rule}_{digest}():
 '''
 
 
+_RACE_TEST = '''\
+"""{subject} breaks `{rule}`: {message}."""
+
+from allocator.catalogue import resolve
+from fuzz.bench import Bench
+from models.trace import from_text
+
+TRACE = """\\
+{trace}"""
+
+
+def test_{rule}_{digest}():
+    subject, noisy = (resolve({subject!r}, noise=noise{prefix}) for noise in (False, True))
+    with Bench(subject, noisy=noisy) as bench:
+        finding = bench.check_race(from_text(TRACE), budget=0)
+    assert finding is None, finding.message
+'''
+
+
 def subject_folder(out: Path, name: str) -> Path:
     """Where the files about a subject go: its name, fit for a file system."""
     safe = "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in name)
@@ -61,7 +80,7 @@ def write(finding: Finding, subject: Subject, out: Path, prefix: str | None = No
     stem = f"{finding.rule}-{digest}"
     trace_file = folder / f"{stem}.trace"
     write_whole(trace_file, to_text(finding.trace))
-    source = reproducer(finding, subject, f"{stem}.c")
+    source = None if finding.shown else reproducer(finding, subject, f"{stem}.c")
     if source is not None:
         write_whole(folder / f"{stem}.c", source)
     test_file = folder / f"test_{finding.rule}_{digest}.py"
@@ -73,12 +92,13 @@ def write(finding: Finding, subject: Subject, out: Path, prefix: str | None = No
 
 def recall(trace: Trace, bench: Bench, out: Path, prefix: str | None = None) -> Report | None:
     """A finding from its trace, confirmed anew; None where no rule is broken any more."""
-    finding = bench.check(trace, budget=0)
+    check = bench.check_race if trace.free_running else bench.check
+    finding = check(trace, budget=0)
     return write(finding, bench.subject, out, prefix) if finding else None
 
 
 def _test(finding: Finding, subject: Subject, digest: str, prefix: str | None) -> str:
-    return _TEST.format(
+    return (_RACE_TEST if finding.shown else _TEST).format(
         subject=subject.name,
         rule=finding.rule,
         message=finding.message.replace("\\", "\\\\").replace('"', "'"),

@@ -41,7 +41,7 @@ Find = Callable[..., Subject]
 def job_of(subject: Subject, limits: Limits, folder: Path, options: Options, find: Find) -> Job:
     """The search that the options mean, in a subject's folder; the libraries are built."""
     if options.edges and not subject.prebuilt:
-        subject = find(subject.name, prefix=options.prefix, coverage=True)
+        subject = find(subject.name, coverage=True, **options.finding)
     rest = 1 - CYCLES_SHARE - (DENSE_SHARE if options.dense else 0)
     # The survey of several parts is one, and whoever collects them does it.
     share = rest if options.part else rest * SEARCH_SHARE

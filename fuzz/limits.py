@@ -101,7 +101,7 @@ def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:
     kinds = {kind for kind, name in FUNCTIONS.items() if name in subject.has}
     kinds |= {Kind.MALLOC, Kind.WRITE, Kind.DENY}
     kinds |= {Kind.FOREIGN} if contract.foreign else set()
-    kinds |= {Kind.THREAD} if contract.threads else set()
+    kinds |= {Kind.THREAD, Kind.END_THREAD} if contract.threads else set()
     if "free" in subject.has:
         promised = {Kind.DOUBLE_FREE: "double_free", Kind.INTERIOR_FREE: "interior_free"}
         kinds |= {kind for kind, misuse in promised.items() if misuse in contract.detects}

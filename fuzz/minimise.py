@@ -22,7 +22,7 @@ class Minimise(Campaign):
     merge: Path | None = None
 
     def _run(self) -> None:
-        subject = self.find(self.spec, prefix=self.options.prefix)
+        subject = self.find(self.spec, **self.options.finding)
         self.result.rules_on = rules_on(subject, self.options.rules)
         with Bench(subject, self.options.rules) as self._bench:
             self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))

@@ -12,8 +12,11 @@ from allocator.subject import SubjectError
 from fuzz.bench import LONG, Bench, rules_on
 from fuzz.campaign import Options
 from fuzz.results import Report, Result
+from models.race import FRESH
 from models.rep import from_rep
-from models.trace import Trace, TraceError, from_text
+from models.trace import Kind, Trace, TraceError, from_text
+
+ONE_THREAD = "threads are not promised: all operations ran in order on one thread"
 
 
 def read_trace(path: Path) -> Trace:
@@ -33,8 +36,12 @@ def replay(trace: Trace, path: Path, spec: str, options: Options) -> Result:
     """Runs the trace on the subject that `spec` means, in processes of its own."""
     result = Result(spec)
     try:
-        subject = resolve(spec, prefix=options.prefix)
+        subject = resolve(spec, **options.finding)
+        if trace.free_running:
+            return _replay_race(trace, path, spec, options)
         result.rules_on = rules_on(subject, options.rules)
+        if not subject.contract.threads and any(op.kind is Kind.THREAD for op in trace):
+            result.notes.append(ONE_THREAD)
         with Bench(subject, options.rules) as bench:
             finding = bench.check(trace, budget=0)
             if finding is None:
@@ -50,6 +57,32 @@ def replay(trace: Trace, path: Path, spec: str, options: Options) -> Result:
         result.notes += [
             f"over {LONG:,} operations: heap looked at once, at the end; no exact model"
         ]
+    result.notes += expectation(trace, spec, finding.rule if finding else "ok")
+    return result
+
+
+def _replay_race(trace: Trace, path: Path, spec: str, options: Options) -> Result:
+    """Lets the threads of the trace run freely, again and again."""
+    result = Result(spec)
+    subject = resolve(spec, **options.finding)
+    if not subject.contract.threads:
+        result.error = "its contract does not promise threads, so they cannot run freely"
+        return result
+    result.rules_on = rules_on(subject, options.rules)
+    noisy = subject if subject.prebuilt else resolve(spec, noise=True, **options.finding)
+    with Bench(subject, options.rules, noisy) as bench:
+        sanitized = options.tsan is not None or trace.expect == "race"
+        if sanitized:
+            bench.sanitize(options.tsan or "")
+        finding = bench.check_race(
+            trace, budget=0, seed=2 * options.seed + sanitized, sanitized=sanitized
+        )
+    result.executions = finding.executions if finding else FRESH
+    result.ops = result.executions * len(trace)
+    if finding:
+        result.reports.append(Report(finding, subject.contract, path))
+    else:
+        result.notes.append(f"free-running threads: nothing in {FRESH} fresh processes")
     result.notes += expectation(trace, spec, finding.rule if finding else "ok")
     return result
 

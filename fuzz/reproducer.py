@@ -6,10 +6,12 @@ calls.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from allocator.build import MEMLIB
 from allocator.region import DEFAULT_STORE
 from allocator.subject import Subject
 from models.check import Finding
@@ -46,9 +48,15 @@ def build_line(subject: Subject, name: str) -> str:
     files += [str(subject.prebuilt)] if subject.prebuilt else []
     folders = [f"-I{path}" for path in subject.include]
     folders += [f"-iquote{subject.folder}"] if subject.folder else []
+    folders += [f"-idirafter{MEMLIB}"] if any(map(_wants_memlib, subject.sources)) else []
     flags = ["-g", "-O2", "-fno-builtin", *subject.flags, *folders]
     linked = [*files, "-lm", "-lpthread", "-o", name.removesuffix(".c")]
     return shlex.join(["cc", *flags, name, *linked])
+
+
+def _wants_memlib(source: Path) -> bool:
+    """Whether the malloc lab's headers, which may be ours, are asked for."""
+    return bool(re.search(r'#\s*include\s+"(memlib|mm)\.h"', source.read_text(errors="replace")))
 
 
 def _head(finding: Finding, subject: Subject, name: str) -> str:
@@ -220,6 +228,7 @@ _CALLS = {
     Kind.INTERIOR_FREE: _misuse,
     Kind.FREE_ALL: _free_all,
     Kind.THREAD: _thread,
+    Kind.END_THREAD: _thread,
 }
 
 

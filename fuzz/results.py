@@ -75,13 +75,18 @@ class Result:
         """The subject in one line."""
         rules = {report.finding.rule for report in self.reports} | set(self.vanished)
         found = ", ".join(sorted(rules))
-        told = {OK: "ok", ERROR: f"error: {self.error}"}.get(self.verdict)
-        told = told or f"{self.verdict}: {found}"
+        if self.verdict == ERROR:
+            # Most errors say of themselves which file they are about.
+            told = str(self.error).removeprefix(f"{self.name}: ")
+            return f"{self.name}: error: {told}{self._done()}"
+        told = "ok" if self.verdict == OK else f"{self.verdict}: {found}"
+        return f"{self.name}: {told}{self._done()}"
+
+    def _done(self) -> str:
         counts = [f"{self.executions:,} executions", f"{self.ops:,} operations"]
         counts += [f"{self.edges:,} edges"] if self.edges is not None else []
         counts += [f"{self.states:,} heap states"] if self.states else []
-        done = f" ({', '.join(counts)}, {self.seconds:.1f} s)" if self.executions else ""
-        return f"{self.name}: {told}{done}"
+        return f" ({', '.join(counts)}, {self.seconds:.1f} s)" if self.executions else ""
 
 
 _PULSES = 400

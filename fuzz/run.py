@@ -10,18 +10,21 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
+    from allocator import own_python
+
+    own_python.need("rich", "elftools")
 
 from rich.console import Console
 from rich.status import Status
 
-from allocator.catalogue import gallery
+from allocator.catalogue import gallery, threaded
+from allocator.command_line import Parser
 from allocator.subject import SubjectError
 from fuzz.campaign import Campaign, Options
 from fuzz.census import census
@@ -29,14 +32,15 @@ from fuzz.crew import Crew, outcome_of
 from fuzz.hands import ClusterHands, Hands, HandsLost, LocalHands
 from fuzz.ledger import BEGIN, END, FINDING, Ledger
 from fuzz.minimise import Minimise
+from fuzz.options import THREADS as USUAL
 from fuzz.options import TRACES
 from fuzz.pages import replay_page, search_page
 from fuzz.replay import read_trace, replay
-from fuzz.results import ERROR, UNSTABLE, VIOLATION, Report, Result, pulse_of, to_json
+from fuzz.results import ERROR, OK, UNSTABLE, VIOLATION, Report, Result, pulse_of, to_json
 from models.picture import beside
 from models.rep import to_rep
 from models.report import report
-from models.trace import TraceError, to_text
+from models.trace import THREADS, TraceError, to_text
 
 DEFAULT_SECONDS = 40.0  # shared among the subjects, at least 2 each
 MEANING = (
@@ -73,25 +77,18 @@ examples:
   python fuzz/run.py --resume --out out/fuzz      go on with what Ctrl-C or a crash cut short
   python fuzz/run.py tlsf --cluster tcp://10.0.0.5:8786 --seconds 3600
   python fuzz/run.py tlsf --minimise --merge their/corpus
+  python fuzz/run.py libmine.so --threads 4       it promises threads: four of them race
+  python fuzz/run.py mine.toml --replay found.trace --race
+  python fuzz/run.py mine.toml --tsan             data races, by ThreadSanitizer
   python fuzz/run.py mine.c --report mine.html    a page with pictures of the heap, for a person
 
 exit status: 0 nothing found; 1 a rule was broken; 2 a subject could not be searched, or a finding
 did not show again; 130 Ctrl-C (what was found so far is written)."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Ends with status 2."""
-        print(f"fuzz/run.py: {message} (see --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def parser() -> Parser:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    it = Parser(description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=shape)
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .c, .so or .toml")
     it.add_argument("--seconds", type=_positive(float), help="time for each subject")
     it.add_argument("--runs", type=_positive(int), help="executions for each subject, instead")
@@ -102,6 +99,14 @@ def parser() -> Parser:
         "--report", type=_output, metavar="FILE", help="write a page (HTML) with pictures"
     )
     it.add_argument("--replay", type=Path, metavar="FILE", help="run a .trace or .rep file instead")
+    it.add_argument("--race", action="store_true",
+                    help="with --replay: all threads of the trace run at once, freely")  # fmt: skip
+    it.add_argument("--threads", type=_count, metavar="N",
+                    help="threads that run freely, where they are promised (default: 3, 0: none); "
+                    "given for a .c or .so, it promises them")  # fmt: skip
+    it.add_argument("--tsan", nargs="?", const="", metavar="CC",
+                    help="free-running threads under ThreadSanitizer too, of this compiler "
+                    "(default: gcc, clang or ziglang)")  # fmt: skip
     it.add_argument("--export", type=_output, metavar="FILE",
                     help="with --replay: write it as .rep or .trace, run nothing")  # fmt: skip
     it.add_argument(
@@ -131,6 +136,13 @@ def _positive(kind: type) -> type:
     return convert  # type: ignore[return-value]
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= THREADS:
+        raise argparse.ArgumentTypeError(f"{text}: 0 to {THREADS} threads")
+    return value
+
+
 def _output(text: str) -> Path:
     """A file that can be written: not known only when the work is done."""
     path = Path(text)
@@ -154,12 +166,15 @@ def options_of(words: argparse.Namespace, seed: int, subjects: int) -> Options:
         states=not words.no_states,
         dense=not words.no_dense,
         guided=not words.no_guided,
+        threads=USUAL if words.threads is None else words.threads,
+        promised=bool(words.threads and words.subjects),
+        tsan=words.tsan,
     )
 
 
 # What --resume takes from the command line that it goes on with.
 LASTING = ("seconds", "runs", "seed", "findings", "prefix",
-           "no_edges", "no_states", "no_dense", "no_guided", "jobs")  # fmt: skip
+           "threads", "tsan", "no_edges", "no_states", "no_dense", "no_guided", "jobs")  # fmt: skip
 
 
 def lasting(words: argparse.Namespace) -> dict[str, object]:
@@ -170,7 +185,7 @@ def lasting(words: argparse.Namespace) -> dict[str, object]:
 def recall_words(words: argparse.Namespace) -> list[str]:
     """The subjects; for --resume those, and the words, of the campaign that is gone on with."""
     if not words.resume:
-        return words.subjects or ([] if words.replay else gallery())
+        return words.subjects or ([] if words.replay else [*gallery(), *threaded()])
     session = Ledger(words.out).session()
     if not session:
         raise SubjectError(f"{words.out}: no campaign to resume (see --out)")
@@ -217,9 +232,11 @@ class Session:
         campaign.run()
         self.say(campaign.result)
 
-    def replay(self, path: Path, specs: list[str]) -> None:
+    def replay(self, path: Path, specs: list[str], free_running: bool = False) -> None:
         """The trace at `path` on each subject, or on the one that it names."""
         trace = read_trace(path)
+        if free_running or self._options.tsan is not None:
+            trace = replace(trace, free_running=True)
         if not specs and not trace.subject:
             raise TraceError(f"{path}: names no subject: say on which one it is to be replayed")
         for spec in specs or [str(trace.subject)]:
@@ -285,7 +302,7 @@ def exit_code(results: list[Result]) -> int:
 def carry_out(session: Session, words: argparse.Namespace, specs: list[str]) -> None:
     """Does what the words say."""
     if words.replay:
-        session.replay(words.replay, specs)
+        session.replay(words.replay, specs, words.race)
         return
     if words.merge and not words.merge.is_dir():
         raise SubjectError(f"{words.merge}: no such folder")
@@ -340,7 +357,7 @@ def main(arguments: list[str] | None = None) -> int:
     if words.report and results:
         write_page(words, session, sys.argv[1:] if arguments is None else arguments, words.seed)
         print(f"report: {words.report}")
-    if results and not words.replay:
+    if not words.replay and any(result.verdict == OK for result in results):
         print(MEANING)
     if first_day:
         print(LAST_WORDS)

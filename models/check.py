@@ -36,6 +36,7 @@ class Finding:
     `trace` is shrunk and bears `expect` and `subject`; `verdict` and `run` are those of its last
     execution.  `executions` counts every run of a trace.  Where `reproduced` is False the rule
     was not broken in a fresh process: `trace` is then as it was found, and promises nothing.
+    `shown`: in how many of how many fresh processes free-running threads broke it.
     """
 
     rule: str
@@ -45,6 +46,7 @@ class Finding:
     run: Run
     executions: int
     reproduced: bool = True
+    shown: tuple[int, int] | None = None
 
 
 def check(

@@ -9,9 +9,9 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-VERSION = 2
+VERSION = 3
 DAMAGE_CAPACITY = 64
-HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQQ24s")
+HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQQQII24s")
 OBSERVATION = struct.Struct("<QQQiI")
 DAMAGE = struct.Struct("<QIIBBB5x")
 
@@ -29,6 +29,7 @@ class Seen(IntFlag):
     UNFILLED = 128
     SAME_START = 256
     LEFT = 512
+    BEGUN = 1024
 
 
 class Outcome(IntEnum):
@@ -92,7 +93,7 @@ class Run:
     """A whole run: `done` operations finished; when cut short, observations[done] was under way.
 
     `layout` is what the subject's walk showed at the end, (address, size, used) from the lowest
-    block up; None where nobody walked.
+    block up; None where nobody walked.  `race` is what ThreadSanitizer told, in a sentence.
     """
 
     observations: tuple[Observation, ...]
@@ -110,6 +111,7 @@ class Run:
     arena_base: int = 0
     arena_size: int = 0
     invariant: str = ""
+    race: str = ""
     layout: tuple[tuple[int, int, int], ...] | None = field(default=None, compare=False)
 
     @property

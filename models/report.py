@@ -28,8 +28,7 @@ def report(finding: Finding, contract: Contract, trace_file: str = "") -> str:
         "",
         *_program(finding),
         "",
-        f"  heap: {picture(finding, contract)}",
-        "",
+        *_heap(finding, contract),
         _standing(finding),
         f"replay: python fuzz/run.py {subject} --replay {trace_file or 'FILE'}",
     ]
@@ -121,7 +120,15 @@ def _program(finding: Finding) -> list[str]:
     return lines
 
 
+def _heap(finding: Finding, contract: Contract) -> list[str]:
+    """Where threads ran freely no order of their operations tells what the heap was."""
+    return [] if finding.shown else [f"  heap: {picture(finding, contract)}", ""]
+
+
 def _standing(finding: Finding) -> str:
+    if finding.shown:
+        often, runs = finding.shown
+        return f"free-running threads: shown in {often} of {runs} fresh processes"
     if finding.reproduced:
         return f"reproduced in a fresh process; {finding.executions} executions to find and shrink"
     return "NOT reproduced in a fresh process: the subject, or its surroundings, keep a state"

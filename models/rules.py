@@ -41,6 +41,8 @@ _TABLE = (
     Rule("errno", BLACK_BOX, "errno is not as promised", "POSIX malloc, free"),
     Rule("hang", BLACK_BOX, "an operation used up the CPU time limit, or waits for ever",
          "termination"),
+    Rule("race", BLACK_BOX, "two threads touch the same memory unordered, and one of them writes",
+         "C23 5.1.2.5; contract: threads"),
     Rule("abort", BLACK_BOX, "an operation called abort", "termination"),
     Rule("exit", BLACK_BOX, "an operation ended the process, or started another one",
          "termination"),

@@ -26,6 +26,7 @@ BUDGET = 500
 _LONG = 200
 _SHORT = 40
 _FEW = 6
+_OF_THREADS = (Kind.THREAD, Kind.END_THREAD)
 
 Predicate = Callable[[Trace], bool]
 
@@ -119,6 +120,7 @@ class _Search:
         self._drop_chunks()
         self._drop_lives()
         self._drop_pairs()
+        self._merge_threads()
         self._make_plainer()
         self._lower_numbers()
         self._lower_pairs()
@@ -161,6 +163,14 @@ class _Search:
                 ops = self.best.ops
                 if first < len(ops):
                     self.offer_ops(ops[:second] + ops[second + 1 : first] + ops[first + 1 :])
+
+    def _merge_threads(self) -> None:
+        """What one thread does, a lower one does instead."""
+        numbers = sorted({op.first for op in self.best if op.kind in _OF_THREADS}, reverse=True)
+        for number in numbers:
+            for other in range(number):
+                if self.offer_ops(_on(op, number, other) for op in self.best):
+                    break
 
     def _make_plainer(self) -> None:
         """malloc instead of calloc, realloc and the aligned ones, and so on."""
@@ -219,6 +229,11 @@ def _key(trace: Trace) -> tuple:
 
 def _put(ops: tuple[Op, ...], index: int, op: Op) -> tuple[Op, ...]:
     return (*ops[:index], op, *ops[index + 1 :])
+
+
+def _on(op: Op, number: int, other: int) -> Op:
+    """The operation with another number for its thread."""
+    return replace(op, first=other) if op.kind in _OF_THREADS and op.first == number else op
 
 
 def _called(op: Op, old: int, new: int) -> Op:

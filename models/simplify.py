@@ -32,6 +32,7 @@ _NUMBERS = {
     Kind.FOREIGN: (("first", 1),),
     Kind.INTERIOR_FREE: (("second", 1),),
     Kind.THREAD: (("first", 0),),
+    Kind.END_THREAD: (("first", 1),),
 }
 
 

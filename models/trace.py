@@ -17,6 +17,7 @@ NIL = 2**64 - 1
 NO_NAME = 2**32 - 1
 DENY_ALL = NIL
 MAX_OPS = 2**31
+THREADS = 16  # thread numbers are below this; 0 is the one that begins and ends a run
 
 _CONSTANTS = {
     "SIZE_MAX": 2**64 - 1,
@@ -24,6 +25,7 @@ _CONSTANTS = {
     "UINT32_MAX": 2**32 - 1,
     "INT32_MAX": 2**31 - 1,
 }
+_FREE_RUNNING = "free-running"
 _RECORD = struct.Struct("<B3xIQQ")
 OP_BYTES = _RECORD.size
 
@@ -49,6 +51,7 @@ class Kind(IntEnum):
     INTERIOR_FREE = 12
     FREE_ALL = 13
     THREAD = 14
+    END_THREAD = 15
 
 
 ALLOCATING = frozenset(
@@ -79,6 +82,7 @@ _OPERANDS = {
     Kind.INTERIOR_FREE: "bn",
     Kind.FREE_ALL: "",
     Kind.THREAD: "n",
+    Kind.END_THREAD: "n",
 }
 _VERBS = {kind.name.lower(): kind for kind in Kind}
 
@@ -125,13 +129,15 @@ class Trace:
     """A program of operations, with what its file says of it.
 
     `store` is in bytes (0: the subject's default); `expect` is the rule that `subject` must
-    break, or "ok"; None where the file makes no promise.
+    break, or "ok"; None where the file makes no promise.  `free_running`: it is shown by threads
+    that all run at once, each its own operations, and not each time.
     """
 
     ops: tuple[Op, ...] = ()
     subject: str | None = None
     store: int = 0
     expect: str | None = None
+    free_running: bool = False
     comments: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
@@ -163,6 +169,8 @@ def to_text(trace: Trace) -> str:
         lines.append(f"# store: {trace.store}")
     if trace.expect:
         lines.append(f"# expect: {trace.expect}")
+    if trace.free_running:
+        lines.append(f"# schedule: {_FREE_RUNNING}")
     lines += [f"# {comment}" for comment in trace.comments]
     return "\n".join([*lines, *map(str, trace.ops), ""])
 
@@ -191,6 +199,7 @@ def from_text(text: str) -> Trace:
         header.get("subject"),
         _parse_number(header.get("store", "0")),
         header.get("expect"),
+        header.get("schedule") == _FREE_RUNNING,
         tuple(comments),
     )
 
@@ -218,7 +227,7 @@ def _operand_text(kind: str, value: int) -> str:
 
 
 def _read_comment(comment: str, header: dict[str, str], comments: list[str]) -> None:
-    match = re.fullmatch(r"(format|subject|store|expect):\s*(\S+)(?:\s+#.*)?", comment)
+    match = re.fullmatch(r"(format|subject|store|expect|schedule):\s*(\S+)(?:\s+#.*)?", comment)
     if match:
         header[match[1]] = match[2]
     elif comment:

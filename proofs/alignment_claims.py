@@ -167,7 +167,11 @@ STUDIES = (
     Study(
         "size.alignment",
         (ALIGNED,),
-        (ANY_ARGUMENTS, "take returns NULL or any free block of the size asked for, below 2**47"),
+        (
+            ANY_ARGUMENTS,
+            "take returns NULL or any free block of the size asked for, "
+            f"below {ADDRESSES_BELOW:#x}",
+        ),
         ("mem_alloc_aligned", "block_size", "round_up", "payload_of"),
         _study_aligned,
     ),

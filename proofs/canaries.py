@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import z3
 
 from allocator.subject import Subject
-from proofs import inductive_claims, program_claims, verdicts
+from proofs import inductive_claims, program_claims, verdicts, window_claims
 from proofs.claims import Claim, Ledger
 from proofs.engine import LoopLimit
 from proofs.ir import Module
@@ -111,6 +111,8 @@ def _hunts(planted: Planted, module: Module, claim: Claim, kind: str) -> list[St
     name = claim.name.partition(".")[0]
     if name == inductive_claims.NAME:
         hunts = list(inductive_claims.hunts(planted.subject))
+    elif name == window_claims.NAME:
+        hunts = list(window_claims.hunts(planted.subject))
     else:
         hunts = program_claims.hunts(name, claim, planted.subject, module, planted.prefix)
     return hunts or [

@@ -55,10 +55,7 @@ def told(blocks: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 def places_of(module: Module) -> dict[str, str]:
     """function:block -> the same with the line of C that it begins with, where that is known."""
     return {
-        f"{name}:{block.name}": f"{name} ({block.where})"
-        for name, function in module.functions.items()
-        for block in function.blocks.values()
-        if block.where
+        f"{name}:{block}": f"{name} ({where})" for (name, block), where in module.places.items()
     }
 
 

@@ -100,10 +100,11 @@ class _Constants:
 
     def _note_addresses_held(self) -> None:
         """A variable whose address stands in memory from the start may be written through it."""
+        wide = POINTER_BITS // 8
         for variable in self.engine.module.globals.values():
             start = self.engine.address_of(variable.name)
-            for at in range(start, start + variable.size - 7, 8):
-                value = self.held(at, 8)
+            for at in range(start, start + variable.size - wide + 1, wide):
+                value = self.held(at, wide)
                 if value:
                     self._give_away(number(value))
 

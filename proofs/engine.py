@@ -29,6 +29,7 @@ from proofs.memory import Memory, Word
 from proofs.path import Path, PathAsker, Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.ready import Ready, ReadyBlock, ready
+from proofs.target import TARGET
 from proofs.terms import constant_of, number, value_range
 
 Outcome = tuple[Path, Value | None]
@@ -38,9 +39,9 @@ Guard = Callable[["Engine", Path, z3.BitVecRef, z3.BitVecRef, bool], Truth]
 # Their result is worth a name: later terms stay sums of variables.
 _NAMED = frozenset({"select", "and", "or", "udiv", "urem", "lshr", "shl", "mul", "sub", "add"})
 _LEAVING = frozenset({"br", "switch", "unreachable"})
-WILD = 2**48  # beyond every address that a sound program can form
-_STACK = 0x7FFF_0000_0000
-SYMBOLS = 0x6000_0000_0000
+WILD = TARGET.wild  # beyond every address that a sound program can form
+_STACK = sum(TARGET.stack) // 2
+SYMBOLS = TARGET.symbols
 _PAGE = 0x1000
 
 

@@ -114,14 +114,14 @@ def _among(term, among: Among) -> Truth:
 
 
 def looked(
-    walker: Walker, places: Places, settings, engine: Engine, settle, path: Path
+    walker: Walker, places: Places, settings, engine: Engine, settle, path: Path, view=Gaze
 ) -> Iterator[tuple[Path, Gaze]]:
-    """Every heap that the path may have, with all that the walk owes."""
+    """Every heap that the path may have, with all that the walk owes; `view` is a kind of Gaze."""
     waiting: list[tuple[Path, tuple[bool, ...]]] = [(path, ())]
     while waiting:
         begun, answers = waiting.pop()
         pages, owed = begun.scene.pages, begun.owed
-        gaze = Gaze(places, settings, engine=engine, path=begun, settle=settle, answers=answers)
+        gaze = view(places, settings, engine=engine, path=begun, settle=settle, answers=answers)
         gaze.rows = tuple((seen(a, gaze.decide), seen(n, gaze.decide)) for a, n in pages.pieces)
         gaze.maps = tuple((seen(a, gaze.decide), seen(n, gaze.decide)) for a, n in pages.maps)
         try:

@@ -6,7 +6,7 @@ that pages are asked for and given back as the system allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import z3
@@ -16,14 +16,15 @@ from proofs.literals import Literal
 from proofs.logic import Truth, at_most, equal, every, less, some
 from proofs.memory import Fill, Memory, Scribble, Word
 from proofs.path import Path, Reasoning
+from proofs.target import TARGET
 from proofs.terms import WORD, constant_of, number, simplify, value_range
 
 ERRNO, ERRNO_BYTES = 0x3000, 4
 ARENA = 0x8_0000
-STACK_FROM, STACK_END = 0x7FFE_0000_0000, 0x8000_0000_0000
+STACK_FROM, STACK_END = TARGET.stack
 PAGE = 4096
 ENOMEM, EINVAL = 12, 22
-FAILED = 2**64 - 1
+FAILED = 2**WORD - 1
 ABORTS = "a valid call ends in abort"
 EXITS = "a valid call ends the process"
 LOWERED = "the break is lowered below what was granted"
@@ -67,11 +68,22 @@ class Pages:
     room: tuple[Piece, ...] = ()
     lowered: bool = False
     requests: Requests = NO_REQUESTS
+    joined: bool = False
 
     @property
     def all(self) -> tuple[Piece, ...]:
-        """Every piece a block may lie in."""
-        return (*self.pieces, *self.maps, *self.room)
+        """Every piece a block may lie in; where `joined`, mappings that touch are one."""
+        maps = _joined(self.maps) if self.joined else self.maps
+        return (*self.pieces, *maps, *self.room)
+
+
+def _joined(maps: Sequence[Piece]) -> list[Piece]:
+    found: list[Piece] = []
+    for start, size in maps:
+        if found and equal(simplify(found[-1][0] + found[-1][1]), start) is True:
+            start, size = found[-1][0], simplify(found.pop()[1] + size)
+        found.append((start, size))
+    return found
 
 
 def inside(address, length, start, size) -> Truth:
@@ -86,12 +98,14 @@ def inside(address, length, start, size) -> Truth:
 class Host:
     """One host: at most `limit` bytes below the break, and as many mapped, in pages of `page`.
 
-    The break starts at `base`, mapped regions follow each other from `maps`.
+    The break starts at `base`, mapped regions follow each other from `maps`.  Where `joined`, one
+    munmap may take pages of several that touch, and a block lie in them; else it is a mistake.
     """
 
     limit: int
     base: int = 0x100_0000
     page: int = PAGE
+    joined: bool = False
     maps: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,7 +130,7 @@ class Host:
             if not variable.constant and variable.parts == ():
                 room.append((number(engine.address_of(variable.name)), number(variable.size)))
         pages = Pages(number(self.base), number(self.maps), room=tuple(room))
-        return Path(memory, scene(pages))
+        return Path(memory, scene(replace(pages, joined=self.joined)))
 
     def hooks(self) -> dict[str, Callable[[Engine, Path, Terms], list[Outcome]]]:
         """The host's functions by the names they are called."""
@@ -171,7 +185,7 @@ class Host:
             if still:
                 outcomes.append((side, side.scene.pages.top))
                 continue
-            for down, branch in engine.reasoning.split(side, at_most(2**63, increment)):
+            for down, branch in engine.reasoning.split(side, at_most(2 ** (WORD - 1), increment)):
                 move = self._lower if down else self._raise
                 outcomes += move(engine, branch, increment)
         return outcomes
@@ -237,27 +251,39 @@ class Host:
         address, size = terms[0], self._pages_up(terms[1])
         outcomes: list[Outcome] = []
         rest: Path | None = path
-        for index, (start, length) in enumerate(path.scene.pages.maps):
+        for first, last in self._runs(path.scene.pages.maps):
+            (start, length), top = path.scene.pages.maps[first], path.scene.pages.maps[last]
             into = simplify(address - start)
-            at_end = every(
-                at_most(start, address), less(into, length), equal(simplify(into + size), length)
-            )
+            end = equal(simplify(address + size), simplify(top[0] + top[1]))
+            at_end = every(at_most(start, address), less(into, length), end)
             sides = dict(engine.reasoning.split(rest, at_end))
             if True in sides:
-                outcomes += self._cut(engine, sides[True], index, into)
+                outcomes += self._cut(engine, sides[True], first, last, into)
             rest = sides.get(False)
             if rest is None:
                 return outcomes
         engine.end(rest, "bounds", UNMAPPED)
         return outcomes
 
-    def _cut(self, engine: Engine, path: Path, index: int, kept) -> list[Outcome]:
-        """Region `index` keeps its first `kept` bytes."""
+    def _runs(self, maps: Sequence[Piece]) -> Iterator[tuple[int, int]]:
+        """(first, last) of the regions that one call may unmap pages of."""
+        for first in range(len(maps)):
+            yield first, first
+            for last in range(first + 1, len(maps) if self.joined else 0):
+                if (
+                    equal(simplify(maps[last - 1][0] + maps[last - 1][1]), maps[last][0])
+                    is not True
+                ):
+                    break
+                yield first, last
+
+    def _cut(self, engine: Engine, path: Path, first: int, last: int, kept) -> list[Outcome]:
+        """Region `first` keeps its first `kept` bytes, those behind it up to `last` nothing."""
         outcomes: list[Outcome] = []
         for whole, side in engine.reasoning.split(path, equal(kept, 0)):
             pages = side.scene.pages
-            left = () if whole else ((pages.maps[index][0], kept),)
-            maps = (*pages.maps[:index], *left, *pages.maps[index + 1 :])
+            left = () if whole else ((pages.maps[first][0], kept),)
+            maps = (*pages.maps[:first], *left, *pages.maps[last + 1 :])
             side.scene = replace(side.scene, pages=replace(pages, maps=maps))
             outcomes.append((side, number(0, 32)))
         return outcomes
@@ -266,7 +292,7 @@ class Host:
         known = constant_of(size)
         if known is not None:
             return number(-(-known // self.page) * self.page)
-        return simplify((size + (self.page - 1)) & number(2**64 - self.page))
+        return simplify((size + (self.page - 1)) & number(2**WORD - self.page))
 
     def mremap(self, engine: Engine, path: Path, terms: Terms) -> list[Outcome]:
         """mremap in place, of the region mapped last; anything else is refused, as it may be."""
@@ -318,12 +344,11 @@ def _plainly_inside(engine: Engine, path: Path, at: int, length: int, writes: bo
     if at >= ERRNO and at + length <= ERRNO + ERRNO_BYTES:
         return True
     pages, answer = path.scene.pages, False
-    for pieces in (pages.pieces, pages.maps, pages.room):
-        for start, size in pieces:
-            if start.__class__ is not Literal or size.__class__ is not Literal:
-                answer = None
-            elif start.value <= at and at + length <= start.value + size.value:
-                return True
+    for start, size in pages.all:
+        if start.__class__ is not Literal or size.__class__ is not Literal:
+            answer = None
+        elif start.value <= at and at + length <= start.value + size.value:
+            return True
     return answer
 
 

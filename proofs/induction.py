@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from proofs.engine import Engine
-from proofs.gaze import looked
+from proofs.gaze import Gaze, looked
 from proofs.host import ARENA, Host, Pages
 from proofs.logic import Truth, at_most, equal, every, some
 from proofs.memory import Fill, Memory, Scribble, Word, Write
@@ -72,6 +72,7 @@ class Induction:
     walker: Walker
     rooms: tuple[Room, ...]
     heaps: int = 0
+    view: type[Gaze] = Gaze
     _initial: Memory | None = None
 
     def __post_init__(self) -> None:
@@ -180,7 +181,7 @@ class Induction:
         """Every heap that the path may have, with all that its walk owes."""
         settle: Callable[[Path], bool] = self.exploration.ledger.settle
         for walked, gaze in looked(
-            self.walker, self.places, self.setting, self.engine, settle, path
+            self.walker, self.places, self.setting, self.engine, settle, path, self.view
         ):
             _owe_holders(walked, gaze.blocks)
             self._demand_named(walked, gaze.named)

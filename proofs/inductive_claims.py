@@ -22,6 +22,7 @@ from proofs.menu import ODD, Menu
 from proofs.oddities import OddExploration
 from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
+from proofs.target import NATIVE
 from proofs.walks import Walker
 
 NAME = "inductive"
@@ -47,7 +48,7 @@ def walker_of(subject: Subject) -> Walker | None:
 def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
     """The study of a subject with a walker; none of others."""
     walker = walker_of(subject)
-    if walker is None:
+    if walker is None or not NATIVE:
         return ()
     return (study(subject, walker, rooms_of(walker, quick)),)
 
@@ -66,7 +67,7 @@ def flags_of(walker: Walker) -> tuple[str, ...]:
 def host_of(walker: Walker, rooms: tuple[Room, ...]) -> Host:
     """The system under them: it grants these rooms, and a little more."""
     limit = max(room.bytes for room in rooms) + GROWTH
-    return Host(limit, page=walker.told("PAGE", PAGE))
+    return Host(limit, page=walker.told("PAGE", PAGE), joined=walker.told("JOINED", False))
 
 
 def hunts(subject: Subject) -> tuple[Study, ...]:
@@ -113,13 +114,14 @@ def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
         if family == "usable" and "usable_size" not in subject.has:
             conclusions = (NO_HOLDER,)
         yield Claim(f"{NAME}.{family}", rule, told, conclusions)
+    yield from white_box_claims(NAME, subject, walker)
+
+
+def white_box_claims(study: str, subject: Subject, walker: Walker) -> Iterator[Claim]:
+    """What the walk itself says, rule by rule."""
     for rule in _named(walker, subject):
-        yield Claim(
-            f"{NAME}.{rule}",
-            rule,
-            f"no heap comes about of which it is said: {RULES[rule].violation}",
-            (),
-        )
+        told = f"no heap comes about of which it is said: {RULES[rule].violation}"
+        yield Claim(f"{study}.{rule}", rule, told, ())
 
 
 def _named(walker: Walker, subject: Subject) -> list[str]:

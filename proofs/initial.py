@@ -64,10 +64,10 @@ def _address(value: str) -> Number | Symbol:
     plain = re.fullmatch(r'@"?([\w.$]+)"?', value)
     if plain:
         return Symbol(plain[1])
-    inside = re.match(r"getelementptr [\w ]*\(i8, ptr @([\w.$]+), i64 (-?\d+)\)", value)
+    inside = re.match(r"getelementptr [\w ]*\(i8, ptr @([\w.$]+), i\d+ (-?\d+)\)", value)
     if inside:
         return Symbol(inside[1], int(inside[2]))
-    number = re.match(r"inttoptr \(i64 (-?\d+) to ptr\)", value)
+    number = re.match(r"inttoptr \(i\d+ (-?\d+) to ptr\)", value)
     if number:
         return Number(int(number[1]) % (1 << POINTER_BITS), POINTER_BITS)
     raise NoInitialValue(value)

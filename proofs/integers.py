@@ -6,12 +6,57 @@ A term without a translation raises NoIntegerForm and is left to the bit-vector 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import z3
 
 from proofs.terms import as_sum, value_range
+
+
+@dataclass(frozen=True)
+class Product:
+    """A variable that stands for the product of two numbers; its sides say only what is linear."""
+
+    value: z3.ArithRef
+    first: z3.ArithRef
+    second: z3.ArithRef
+
+    def exact(self) -> z3.BoolRef:
+        """It is their product: not linear."""
+        return self.value == self.first * self.second
+
+    def beside(self, factor: z3.ArithRef) -> z3.ArithRef | None:
+        """The other factor; None where this is neither."""
+        if self.first.eq(factor):
+            return self.second
+        return self.first if self.second.eq(factor) else None
+
+
+def with_ones(products: Sequence[Product]) -> list[z3.BoolRef]:
+    """The case that a factor of each product is 1, in which all are linear; as few as will do."""
+    facts, left = [], list(products)
+    while left:
+        factors = [factor for product in left for factor in (product.first, product.second)]
+        shared = max(factors, key=lambda one: sum(one.eq(other) for other in factors))
+        own = [product for product in left if product.beside(shared) is not None]
+        facts += [shared == 1, *(product.value == product.beside(shared) for product in own)]
+        left = [product for product in left if product.beside(shared) is None]
+    return facts
+
+
+def _ordered(one: Product, other: Product) -> Iterator[z3.BoolRef]:
+    """Of two products with a factor in common the one with the larger other factor is larger.
+
+    By that factor at least.
+    """
+    for factor in (one.first, one.second):
+        first, second = one.beside(factor), other.beside(factor)
+        if second is not None:
+            yield z3.Implies(first < second, one.value + factor <= other.value)
+            yield z3.Implies(second < first, other.value + factor <= one.value)
+            yield z3.Implies(first == second, one.value == other.value)
 
 
 class NoIntegerForm(Exception):
@@ -43,13 +88,13 @@ class Query:
     sides      definitions of the quotients, wraps and ranges in it, by their number; each says
                something only of variables that nothing before it mentions
     variables  the bit-vector variables with their integers
-    nonlinear  whether it multiplies variables
+    products   the products of variables in it
     """
 
     conditions: list[z3.BoolRef]
     sides: dict[int, tuple[z3.BoolRef, ...]]
     variables: list[tuple[z3.BitVecRef, z3.ArithRef]]
-    nonlinear: bool
+    products: tuple[Product, ...]
 
 
 class Translation:
@@ -63,7 +108,8 @@ class Translation:
         self._sides: list[tuple[z3.BoolRef, ...]] = []
         self._variables: dict[int, tuple[z3.BitVecRef, z3.ArithRef]] = {}
         self._known: dict[int, tuple[z3.ExprRef, z3.ExprRef, frozenset[int]]] = {}
-        self._products: set[int] = set()
+        self._products: dict[int, Product] = {}
+        self._multiplied: dict[tuple[int, int], tuple[z3.ArithRef, frozenset[int]]] = {}
         self._fresh = 0
 
     def query(self, conditions: Sequence[z3.BoolRef]) -> Query:
@@ -71,7 +117,9 @@ class Translation:
         translated, needed = self._all(self._boolean, conditions)
         sides = {index: self._sides[index] for index in sorted(needed)}
         variables = [self._variables[index] for index in needed if index in self._variables]
-        return Query(translated, sides, variables, bool(needed & self._products))
+        products = [self._products[index] for index in sides if index in self._products]
+        translated += [fact for pair in combinations(products, 2) for fact in _ordered(*pair)]
+        return Query(translated, sides, variables, tuple(products))
 
     def _remember(self, term, result, own: Sequence[z3.BoolRef], needed: set[int]):
         if own:
@@ -97,10 +145,8 @@ class Translation:
             parts, needed = self._all(self._integer, term.children())
             return self._remember(term, _COMPARISONS[kind](*parts), (), needed)
         if kind == z3.Z3_OP_BUMUL_NO_OVFL:
-            (first, second), needed = self._all(self._integer, term.children())
-            self._products.add(len(self._sides))
-            fits = first * second < (1 << term.arg(0).size())
-            return self._remember(term, fits, (z3.BoolVal(True),), needed)
+            product, needed = self._product(*term.children())
+            return self._remember(term, product < (1 << term.arg(0).size()), (), set(needed))
         raise NoIntegerForm(term.decl().name())
 
     def _all(self, translate, terms):
@@ -153,17 +199,7 @@ class Translation:
         if kind in (z3.Z3_OP_BUDIV, z3.Z3_OP_BUDIV_I):
             return self._quotient(term)
         if kind == z3.Z3_OP_BMUL:
-            factors, needed = self._all(self._integer, term.children())
-            value = factors[0]
-            for factor in factors[1:]:
-                value = value * factor
-            self._products.add(len(self._sides))
-            self._sides.append(())
-            needed = needed | {len(self._sides) - 1}
-            most = 1
-            for factor in term.children():
-                most *= value_range(factor)[1]
-            return self._wrapped(term, value, (0, most), needed)
+            return self._wrapped_product(term)
         if kind == z3.Z3_OP_BNOT:
             value, needed = self._integer(term.arg(0))
             return self._remember(term, (1 << term.size()) - 1 - value, (), set(needed))
@@ -194,14 +230,48 @@ class Translation:
             own.append(value == whole)
         return self._remember(term, middle, own, set(needed))
 
+    def _wrapped_product(self, term: z3.BitVecRef):
+        first, *others = term.children()
+        value, needed = self._integer(first)
+        needed, most = set(needed), value_range(first)[1]
+        for factor in others:
+            second, sides = self._integer(factor)
+            high = value_range(factor)[1]
+            value, sides = self._times(value, second, most * high, needed | sides)
+            needed, most = needed | sides, most * high
+        return self._wrapped(term, value, (0, most), needed)
+
+    def _product(self, first: z3.BitVecRef, second: z3.BitVecRef):
+        (one, other), needed = self._all(self._integer, (first, second))
+        most = value_range(first)[1] * value_range(second)[1]
+        return self._times(one, other, most, needed)
+
+    def _times(self, first: z3.ArithRef, second: z3.ArithRef, most: int, needed: set[int]):
+        """Their product, in whatever order: a variable, of which the linear facts are sides."""
+        key = tuple(sorted((first.get_id(), second.get_id())))
+        if key not in self._multiplied:
+            product = Product(self._variable("product"), first, second)
+            value = product.value
+            own = (
+                *(value >= 0, value <= most),
+                z3.If(first == 0, value == 0, value >= second),
+                z3.If(second == 0, value == 0, value >= first),
+            )
+            index = len(self._sides)
+            self._sides.append(own)
+            self._products[index] = product
+            self._multiplied[key] = value, frozenset({*needed, index})
+        return self._multiplied[key]
+
     def _quotient(self, term: z3.BitVecRef):
         (dividend, divisor), needed = self._all(self._integer, term.children())
-        quotient = self._variable("quotient")
-        self._products.add(len(self._sides))
-        most = (1 << term.size()) - 1
-        exact = z3.And(quotient * divisor <= dividend, dividend < (quotient + 1) * divisor)
-        own = (quotient >= 0, quotient <= most, z3.If(divisor == 0, quotient == most, exact))
-        return self._remember(term, quotient, own, needed)
+        quotient, most = self._variable("quotient"), (1 << term.size()) - 1
+        self._sides.append((quotient >= 0, quotient <= most))
+        needed = {*needed, len(self._sides) - 1}
+        whole, needed = self._times(divisor, quotient, most * most, needed)
+        exact = z3.And(whole <= dividend, dividend < whole + divisor)
+        own = (z3.If(divisor == 0, quotient == most, exact),)
+        return self._remember(term, quotient, own, set(needed))
 
     def _variable(self, stem: str) -> z3.ArithRef:
         self._fresh += 1

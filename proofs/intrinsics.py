@@ -16,7 +16,7 @@ from proofs.meaning import Value, extreme, magnitude, ones, saturated, with_over
 from proofs.memory import Copy, Fill
 from proofs.path import Path
 from proofs.read_ir import TRAPS, UnsupportedIr
-from proofs.terms import constant_of, number, simplify
+from proofs.terms import constant_of, number, simplify, value_range
 
 if TYPE_CHECKING:
     from proofs.engine import Engine
@@ -71,6 +71,9 @@ class Intrinsics:
         if (known := constant_of(value)) is not None:
             yield rest, number(_count(verb, known, value)[0], value.size())
             return
+        if verb == "ctlz" and (count := _leading(value)) is not None:
+            yield rest, number(count, value.size())
+            return
         while rest is not None:
             state = self.engine.reasoning.model(rest)
             if state is None:
@@ -113,6 +116,12 @@ class Intrinsics:
             what = f"{self.caller} calls memcpy on ranges that overlap"
             path.owe("no_undefined", what, some(nothing, equal(target, source), *apart))
         path.write(Copy(target, simplify(length), source, path.memory))
+
+
+def _leading(value: z3.BitVecRef) -> int | None:
+    """How many leading zeros it has, where its range says so."""
+    low, high = value_range(value)
+    return value.size() - low.bit_length() if low.bit_length() == high.bit_length() else None
 
 
 def _count(verb: str, at: int, value: z3.BitVecRef) -> tuple[int, Truth]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-POINTER_BITS = 64
+from proofs.target import TARGET
+
+POINTER_BITS = TARGET.bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +94,11 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A basic block; `trap` says that it does nothing but report undefined behaviour.
-
-    where  file:line of its first instruction, "" where that is not known
-    """
+    """A basic block; `trap` says that it does nothing but report undefined behaviour."""
 
     name: str
     instructions: tuple[Instruction, ...]
     trap: bool
-    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +141,11 @@ class Module:
     """A whole module, with the hash of the text it was read from.
 
     unreadable  why a function is not among `functions`, by its name
+    places      (function, block) -> file:line of its first instruction, where that is known
     """
 
     functions: Mapping[str, Function]
     globals: Mapping[str, GlobalVariable]
     digest: str
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[tuple[str, str], str] = field(default_factory=dict)

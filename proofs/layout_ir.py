@@ -1,6 +1,6 @@
 """Sizes and offsets of LLVM types, read from the module's text.
 
-x86-64 only, and only the types C code without vectors or floats needs.
+Only the types C code without vectors or floats needs.
 """
 
 from __future__ import annotations
@@ -14,15 +14,21 @@ from proofs.ir import POINTER_BITS
 
 @dataclass(frozen=True)
 class Layout:
-    """The named structure types of a module, as text."""
+    """The named structure types of a module, as text, and to how many bytes an i64 is aligned."""
 
     structures: Mapping[str, str]
+    alignment_of_i64: int = 8
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.structures.items()))
 
     @staticmethod
     def of(module_text: str) -> Layout:
         """The layout of the module printed as `module_text`."""
         found = re.findall(r"^(%[\w.\"]+) = type (.*)$", module_text, re.MULTILINE)
-        return Layout(dict(found))
+        told = re.search(r'^target datalayout = "(.*)"', module_text, re.MULTILINE)
+        wide = re.search(r"-i64:(\d+)", told[1]) if told else None
+        return Layout(dict(found), 8 if told is None else int(wide[1]) // 8 if wide else 4)
 
     def bits(self, kind: str) -> int:
         """Bits of a register of this type; 0 for void, labels and aggregates."""
@@ -63,7 +69,7 @@ class Layout:
         bits = self.bits(kind)
         if bits:
             size = (bits + 7) // 8
-            return size, min(size, 16)
+            return size, self.alignment_of_i64 if bits == 64 and kind != "ptr" else min(size, 16)
         if kind.startswith("["):
             size, alignment = self._measure(self.element(kind))
             return size * int(re.match(r"\[(\d+)", kind)[1]), alignment

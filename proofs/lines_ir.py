@@ -69,3 +69,8 @@ def without_lines(text: str) -> str:
     """The text without what tells of lines."""
     code = re.sub(r",? !dbg !\d+", "", text)
     return "\n".join(line for line in code.splitlines() if not line.startswith("!"))
+
+
+def without_notes(function: str) -> str:
+    """A function's text without what tells of lines, and without the numbers of its attributes."""
+    return re.sub(r",? ![a-z._]+ !\d+| #\d+", "", function)

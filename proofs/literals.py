@@ -10,7 +10,9 @@ from functools import lru_cache
 
 import z3
 
-WORD = 64
+from proofs.target import TARGET
+
+WORD = TARGET.bits
 _SORTS: dict[int, z3.BitVecSortRef] = {}
 
 

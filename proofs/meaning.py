@@ -155,7 +155,7 @@ def ones(value: z3.BitVecRef) -> z3.BitVecRef:
     return simplify(z3.Sum(bits))
 
 
-def _and(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
+def masked(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     """Where the masked low bits are known, a subtraction or a constant: it stays a plain sum."""
     value, mask = (
         (second, constant_of(first))
@@ -204,6 +204,12 @@ def _or(first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
     return value + number((known | extra) - known, value.size())
 
 
+def _resized(value: z3.BitVecRef, width: int) -> z3.BitVecRef:
+    """As wide as that: cut off above, or zeros in front."""
+    more = width - width_of(value)
+    return z3.ZeroExt(more, value) if more > 0 else z3.Extract(width - 1, 0, value)
+
+
 _LOGICAL: dict[str, Callable] = {
     "and": every,
     "or": some,
@@ -213,7 +219,7 @@ _BINARY: dict[str, Callable] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
-    "and": _and,
+    "and": masked,
     "or": _or,
     "xor": lambda a, b: a ^ b,
     "shl": lambda a, b: a << b,
@@ -228,8 +234,8 @@ _SHAPING: dict[str, Callable] = {
     "zext": lambda value, width: z3.ZeroExt(width - value.size(), value),
     "sext": lambda value, width: z3.SignExt(width - value.size(), value),
     "trunc": lambda value, width: z3.Extract(width - 1, 0, value),
-    "ptrtoint": lambda value, width: z3.Extract(width - 1, 0, value),
-    "inttoptr": lambda value, width: z3.ZeroExt(width - value.size(), value),
+    "ptrtoint": lambda value, width: _resized(value, width),
+    "inttoptr": lambda value, width: _resized(value, width),
     "bitcast": lambda value, _width: value,
     "freeze": lambda value, _width: value,
 }

@@ -38,6 +38,9 @@ class Asker(Protocol):
     def state(self, truth: Truth) -> Model | None:
         """A state of the path in which it holds, None if there is none."""
 
+    def apart(self, write: Write, address: z3.BitVecRef, size: int) -> bool:
+        """Whether they are known to share no byte, though their forms do not say so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -151,7 +154,7 @@ class Memory:
             if answer in ("same", "inside"):
                 value = _content(write, address, size, answer, asker)
                 break
-            if answer == "unsure":
+            if answer == "unsure" and not asker.apart(write, address, size):
                 unsure.append(write)
         return _seen_through(unsure, address, size, value, asker)
 

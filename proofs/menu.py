@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from models.trace import Op
 from proofs.terms import WORD
 
-ODD = "free(NULL), realloc(NULL, n), an alignment of 8 or 24, calloc(2^33, 2^31 or more)"
+ODD = "free(NULL), realloc(NULL, n), an alignment of 8 or 24, a product that overflows"
 GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
 
 
@@ -18,8 +18,11 @@ GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
 class Menu:
     """What a program may be made of: verbs, the alignments tried, how many operations.
 
-    most    the largest request, a power of two less 1; 0 for any size
-    prefix  operations with plain numbers that come first, all pages granted; depth counts the rest
+    most       the largest request, a power of two less 1; 0 for any size
+    prefix     operations with plain numbers that come first, all pages granted; depth counts the
+               rest
+    by_powers  sizes from one power of two to the next are looked at apart, in forms that show it:
+               for an allocator that forks on the power it is many questions less
     """
 
     verbs: tuple[str, ...]
@@ -28,6 +31,7 @@ class Menu:
     foreign: bool = False
     most: int = 0
     prefix: tuple[Op, ...] = ()
+    by_powers: bool = False
 
     def told(self) -> str:
         """The menu in words, for a report's assumptions."""

@@ -14,11 +14,14 @@ import z3
 from proofs.logic import equal
 from proofs.path import Path
 from proofs.programs import MISALIGNED, OUTSIDE, Exploration
-from proofs.scenery import Step, concluded, told
+from proofs.scenery import Step, concluded, next_number, told
 from proofs.terms import WORD, number
 
 SMALL, NONE = 8, 24  # an alignment that every block has; what is no alignment
-MANY, TOO_MANY = 2**33, 2**31  # their product is one more than there are numbers
+MANY, TOO_MANY = (
+    2 ** (WORD // 2 + 1),
+    2 ** (WORD // 2 - 1),
+)  # their product is one more than there are numbers
 
 
 @dataclass
@@ -45,7 +48,7 @@ class OddExploration(Exploration):
 
     def _resize_null(self, state: Path) -> Iterator[Path]:
         for path, size in self._sizes(state):
-            step = Step("realloc", (size,), made=path.scene.next_number)
+            step = Step("realloc", (size,), made=next_number(path))
             yield from self._request(path, "realloc", (number(0), size), size, step=step)
 
     def _little_aligned(self, state: Path) -> Iterator[Path]:
@@ -63,7 +66,7 @@ class OddExploration(Exploration):
 
     def _refused(self, path: Path, verb: str, operands, family: str, what: str) -> Iterator[Path]:
         """A request that must be refused; of errno nothing is asked, there are two answers."""
-        told(path, Step(verb, operands, made=path.scene.next_number))
+        told(path, Step(verb, operands, made=next_number(path)))
         for outcome, result in self._called(path, f"allocheck_{verb}", operands):
             concluded(outcome)
             outcome.owe(family, what, equal(result, 0))

@@ -24,7 +24,7 @@ CHOOSING: dict[str, tuple[str, ...]] = {"tlsf": ("class_of",)}
 # allocator -> what it is compiled with, so that its tables are small enough to walk
 SMALLER: dict[str, tuple[str, ...]] = {
     "tlsf": ("-DTLSF_SECOND_BITS=1",),
-    "buddy": ("-DBUDDY_FIRST=9",),
+    "buddy": ("-DBUDDY_FIRST=7",),
 }
 
 

@@ -6,7 +6,7 @@ in all of them; claims.py settles the debt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
@@ -74,10 +74,16 @@ SMALL = 2**20
 
 
 class Reasoning:
-    """Asks the solver about paths, and remembers what it has learnt."""
+    """Asks the solver about paths, and remembers what it has learnt.
+
+    apart  (path, write, address, size) -> whether its conditions are known to keep them apart
+    names  terms, by their number in z3, that have a name on every path on which they occur
+    """
 
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
+        self.apart: Callable[[Path, Write, z3.BitVecRef, int], bool] = lambda *_both: False
+        self.names: dict[int, tuple[z3.BitVecRef, z3.BitVecRef]] = {}
         self._names = count()
 
     def model(self, path: Path) -> Model | None:
@@ -130,6 +136,8 @@ class Reasoning:
         """
         if is_plain(term):
             return term
+        if term.get_id() in self.names:
+            return self.names[term.get_id()][1]
         if trailing_zeros(term) >= term.size():
             return number(0, term.size())
         zeros, high = trailing_zeros(term), self._highest(path, term)
@@ -172,3 +180,7 @@ class PathAsker:
     def state(self, truth: Truth) -> Model | None:
         """A state of the path in which it holds, None if there is none."""
         return self.reasoning.state(self.path, truth)
+
+    def apart(self, write: Write, address: z3.BitVecRef, size: int) -> bool:
+        """Whether the path's conditions are known to keep them apart."""
+        return self.reasoning.apart(self.path, write, address, size)

@@ -15,7 +15,7 @@ from allocator.subject import Subject
 from models.rules import RULES, WHITE_BOX
 from models.trace import Op
 from proofs import invariants as heap
-from proofs import opaque, row_walk
+from proofs import opaque, row_walk, walks
 from proofs import programs as says
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine, LoopLimit
@@ -24,20 +24,27 @@ from proofs.ir import Module
 from proofs.menu import Menu
 from proofs.oddities import OddExploration
 from proofs.programs import broken
+from proofs.scenery import PTRDIFF_MAX
 from proofs.solver import BRISK, PATIENT, Unknown
 from proofs.study import FellShort, Study
+from proofs.target import NATIVE, TARGET
 
 STUDIES = ("first", "bounded")
-PLENTY = 2**44
+PLENTY = TARGET.plenty
 LITTLE = 2**14
-LITTLE_OF = {"mmap_heap": 2**18, "bump": 2**18}
+LITTLE_OF = {"mmap_heap": 2**18, "bump": 2**18, "first_fit+mmap": 2**16}
 # Where the walk takes longer than all else, so that the layout is left to claims of one operation.
 UNCHECKED = {"tlsf": True}
 UNCHECKED_TOLD = ("its own word on the layout is not asked",)
-# Where every size class is a path of its own, programs are made of small requests.
-MOST_OF = {"tlsf": 2**6 - 1, "buddy": 2**8 - 1}
+# Where every size class is a path of its own, programs are made of small requests, and the first
+# one, which may be of any size, finds less memory and fewer alignments.
+CLASSED = {"tlsf": True, "buddy": True}
+PLENTY_OF = {"tlsf": 2**20}
+QUICK_PLENTY_OF = {"tlsf": 2**13}
+MANY_OF = {"tlsf": (32, 64, 4096, 2**32, 2**62, 2**63)}
+MOST_OF = {"tlsf": 2**6 - 1, "buddy": 2**8 - 1, "bump+marks": 2**8 - 1}
 EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
-_FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(64))
+_FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(TARGET.bits))
 
 # family -> (rule, what is claimed, conclusions)
 _CLAIMED = {
@@ -72,11 +79,20 @@ class Bound:
 
 def first(subject: Subject, quick: bool) -> Bound:
     """One request of any size; quick tries fewer alignments."""
-    return Bound(
-        (Menu(("malloc", "product", "aligned_alloc"), 1, _FEW if quick else _MANY),),
-        PLENTY,
-        BRISK if quick else PATIENT,
-    )
+    classed = _by_name(subject, CLASSED, False)
+    alignments = _FEW[:1] if quick and classed else _FEW if quick else _many(subject)
+    verbs = ("malloc", "product", "aligned_alloc")
+    menu = Menu(verbs, 1, alignments, by_powers=classed)
+    brisk = 4 * BRISK if classed else BRISK
+    return Bound((menu,), _plenty(subject, quick), brisk if quick else PATIENT)
+
+
+def _many(subject: Subject) -> tuple[int, ...]:
+    return _by_name(subject, MANY_OF, _MANY)
+
+
+def _plenty(subject: Subject, quick: bool) -> int:
+    return _by_name(subject, QUICK_PLENTY_OF if quick else PLENTY_OF, PLENTY)
 
 
 def few(subject: Subject, quick: bool) -> Bound:
@@ -93,8 +109,12 @@ def few(subject: Subject, quick: bool) -> Bound:
     return Bound(tuple(replace(menu, most=most) for menu in menus), _limit(subject), effort)
 
 
-def _by_name(subject: Subject, table: dict[str, int], otherwise: int) -> int:
-    return table.get(subject.name.partition("+")[0], otherwise) if subject.bundled else otherwise
+def _by_name(subject: Subject, table: dict, otherwise):
+    if not subject.bundled:
+        return otherwise
+    name, _, rest = subject.name.partition("+")
+    variant = f"{name}+{rest.partition('+')[0]}"
+    return table.get(variant, table.get(name, otherwise))
 
 
 def _limit(subject: Subject) -> int:
@@ -132,12 +152,13 @@ def hunts(
     """
     if name not in STUDIES:
         return []
-    limit = PLENTY if name == "first" else _limit(subject)
+    limit = _plenty(subject, True) if name == "first" else _limit(subject)
     menus = (_NEXT,) if prefix else _HUNTS.get(claim.family, _ANYWHERE)
     depth = 1 if name == "first" else 3
+    powers = name == "first" and _by_name(subject, CLASSED, False)
     most = _by_name(subject, MOST_OF, 0) if name == "bounded" else 0
     bounds = [
-        Bound((replace(menu, most=most, prefix=prefix),), limit, BRISK // 4)
+        Bound((replace(menu, most=most, prefix=prefix, by_powers=powers),), limit, BRISK // 4)
         for menu in menus
         if menu.depth <= depth
     ]
@@ -180,7 +201,7 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
         engine: Engine | None = None
         for index, menu in enumerate(bound.menus):
             before, reached, seen = engine, Counter(ledger.reached), set(covered)
-            host = Host(bound.limit)
+            host = Host(bound.limit, joined=_joins(subject))
             hooks = {**host.hooks(), **opaque.hooks_of(subject)}
             engine = Engine(module, ledger.reasoning, host.guard, hooks, covered=covered)
             engine.concrete = opaque.concrete_of(subject)
@@ -209,7 +230,8 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
 
 def _claims(name: str, subject: Subject, module: Module, bound: Bound) -> Iterator[Claim]:
     verbs = frozenset(verb for menu in bound.menus for verb in menu.verbs)
-    yield from claims_of(name, subject, verbs, max(menu.depth for menu in bound.menus))
+    most = min(menu.most or PTRDIFF_MAX + 1 for menu in bound.menus)
+    yield from claims_of(name, subject, verbs, max(menu.depth for menu in bound.menus), most)
     if name == "first":
         return
     if is_walked(subject):
@@ -220,12 +242,17 @@ def _claims(name: str, subject: Subject, module: Module, bound: Bound) -> Iterat
             yield Claim(f"{name}.{rule}", rule, told, (broken(rule),))
 
 
-def claims_of(name: str, subject: Subject, verbs: frozenset[str], depth: int) -> Iterator[Claim]:
-    """The claims that the subject's contract and functions call for, seen from outside."""
+def claims_of(
+    name: str, subject: Subject, verbs: frozenset[str], depth: int, most: int = PTRDIFF_MAX + 1
+) -> Iterator[Claim]:
+    """The claims that the subject's contract and functions call for, seen from outside.
+
+    most: the largest request; where none is over PTRDIFF_MAX, that claim is the first request's.
+    """
     contract, verbs = subject.contract, verbs & subject.has
     premises = {
         "product": name == "first" and "calloc" in subject.has,
-        "refusal": contract.refuses_over_ptrdiff,
+        "refusal": contract.refuses_over_ptrdiff and most > PTRDIFF_MAX,
         "overlap": depth > 1,
         "content": depth > 1,
         "prefix": "realloc" in verbs and depth > 1,
@@ -252,12 +279,22 @@ def _walked_claims(name: str) -> Iterator[Claim]:
         yield Claim(f"{name}.{rule}", rule, told, conclusions)
 
 
+def _joins(subject: Subject) -> bool:
+    """Whether it makes one of mappings that touch, as its walk says."""
+    return bool(subject.walker) and walks.load(subject.walker).told("JOINED", False)
+
+
 def _is_checked(name: str, subject: Subject) -> bool:
     return name == "bounded" and not _by_name(subject, UNCHECKED, False)
 
 
 def is_walked(subject: Subject) -> bool:
     """Whether Python walks its heap: explicit_list, planted bugs and orders of the list too."""
+    return NATIVE and is_reference(subject)
+
+
+def is_reference(subject: Subject) -> bool:
+    """Whether it is explicit_list, which the studies of arithmetic are about."""
     return subject.bundled and subject.name.startswith("explicit_list")
 
 

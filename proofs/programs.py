@@ -13,14 +13,28 @@ import z3
 
 from models.contract import Contract
 from models.trace import Kind, Op
+from proofs import sizes
 from proofs.claims import Ledger
 from proofs.engine import Engine
 from proofs.host import ABORTS, ARENA, ENOMEM, Host, errno_of, inside
-from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
-from proofs.memory import Memory, Scribble, Write
+from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, plain, some
+from proofs.memory import Memory, Scribble
 from proofs.menu import GAPS, Menu
 from proofs.path import Path, PathAsker
-from proofs.scenery import PTRDIFF_MAX, Block, Scene, Step, concluded, lasting_writes, told
+from proofs.scenery import (
+    PTRDIFF_MAX,
+    Block,
+    Scene,
+    Step,
+    apart,
+    concluded,
+    differing,
+    lasting_writes,
+    next_number,
+    told,
+    without,
+    writes_apart,
+)
 from proofs.terms import WORD, number, simplify, value_range
 
 OUTSIDE = "a block lies outside granted memory"
@@ -80,19 +94,19 @@ class Exploration:
         path = self.host.started(self.engine, self.engine.reasoning, Scene, arena)
         self.ledger.premise(path)
         if "allocheck_init" not in self.engine.module.functions:
-            yield path
-            return
-
+            return iter((path,))
         arguments = [number(ARENA if arena else 0), number(arena)]
+        begun = []
         for opened, result in self.engine.call(path, "allocheck_init", arguments):
             for failed, side in self._split(opened, negate(equal(result, 0))):
                 self._settle_ended()
                 refused = side.scene.pages.requests.refused
                 if not failed and self.ledger.settle(side):
-                    yield side
+                    begun.append(side)
                 elif failed and not refused:
                     side.owe("bounds", INIT, False)
                     self.ledger.settle(side)
+        return differing(self.engine, begun)
 
     def exactly(self, state: Path, op: Op) -> Iterator[Path]:
         """One operation with the numbers that it has; a block that is not there is a KeyError."""
@@ -141,19 +155,22 @@ class Exploration:
 
     def _product(self, state: Path) -> Iterator[Path]:
         """calloc of any two numbers: a block only where their product is exact."""
-        made = state.scene.next_number
-        count, size = z3.BitVecs("count size", WORD)
-        told(state, Step("calloc", (count, size), made=made))
-        for outcome, result in self._called(state, "allocheck_calloc", (count, size)):
-            for failed, side in self._split(outcome, equal(result, 0)):
-                concluded(side)
-                if not failed:
-                    whole = simplify(count * size)
-                    within = [inside(result, whole, *piece) for piece in side.scene.pages.all]
-                    side.owe("product", OVERFLOWED, z3.BVMulNoOverflow(count, size, False))
-                    side.owe("product", OUTSIDE, some(equal(whole, 0), *within))
-                self.ledger.settle(side)
-                yield side
+        made, powers = next_number(state), self.menu.by_powers
+        for path, count, size in sizes.factors(self.engine.reasoning, state, powers):
+            told(path, Step("calloc", (count, size), made=made))
+            for outcome, result in self._called(path, "allocheck_calloc", (count, size)):
+                yield from self._multiplied(outcome, result, count, size)
+
+    def _multiplied(self, path: Path, result, count, size) -> Iterator[Path]:
+        for failed, side in self._split(path, equal(result, 0)):
+            concluded(side)
+            if not failed:
+                whole = simplify(count * size)
+                within = [inside(result, whole, *piece) for piece in side.scene.pages.all]
+                side.owe("product", OVERFLOWED, z3.BVMulNoOverflow(count, size, False))
+                side.owe("product", OUTSIDE, some(equal(whole, 0), *within))
+            self.ledger.settle(side)
+            yield side
 
     def _calloc(self, state: Path) -> Iterator[Path]:
         """count * 1: that the product is exact is the business of the first request's claims."""
@@ -179,15 +196,12 @@ class Exploration:
             yield from self._release(state.fork(), block)
 
     def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
-        """Any size, split in two: those that could be served have a form that shows it."""
-        name = f"size.{len(state.scene.story)}"
-        bits = (self.menu.most or self.host.limit).bit_length()
-        yield state.fork(), simplify(z3.ZeroExt(WORD - bits, z3.BitVec(name, bits)))
-        if self.menu.most:
-            return
-        wide = z3.BitVec(f"{name}.wide", WORD)
-        if self.engine.reasoning.assume(state, z3.UGE(wide, 1 << bits)):
-            yield state, wide
+        name, most = f"size.{len(state.scene.story)}", self.menu.most
+        bits = (most or self.host.limit).bit_length()
+        if self.menu.by_powers:
+            powers = sizes.by_power(name, bits if most else WORD)
+            return ((state.fork(), size) for size in powers)
+        return sizes.sizes(self.engine.reasoning, state, name, bits, most)
 
     # ---- before and after a call ----
 
@@ -205,7 +219,7 @@ class Exploration:
         self.engine.ended.clear()
 
     def _request(self, path, verb, operands, size, alignment=None, step=None) -> Iterator[Path]:
-        made = path.scene.next_number
+        made = next_number(path)
         told(path, step or Step(verb, operands, made=made))
         for outcome, result in self._called(path, f"allocheck_{verb}", operands):
             for failed, side in self._split(outcome, equal(result, 0)):
@@ -221,7 +235,7 @@ class Exploration:
 
     def _release(self, path: Path, block: Block) -> Iterator[Path]:
         told(path, Step("free", (), block=block.number))
-        path.scene = replace(path.scene, live=_without(path.scene.live, block))
+        path.scene = replace(path.scene, live=without(path.scene.live, block))
         return self.freed(path, block.payload)
 
     def freed(self, path: Path, payload) -> Iterator[Path]:
@@ -236,9 +250,9 @@ class Exploration:
             yield from self._after(outcome)
 
     def _resize(self, path: Path, block: Block, size) -> Iterator[Path]:
-        made = path.scene.next_number
+        made = next_number(path)
         told(path, Step("realloc", (size,), block=block.number, made=made))
-        others, before = _without(path.scene.live, block), path.memory
+        others, before = without(path.scene.live, block), path.memory
         for outcome, result in self._called(path, "allocheck_realloc", [block.payload, size]):
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
@@ -257,13 +271,15 @@ class Exploration:
         path.owe("alignment", MISALIGNED, self._aligned(payload, size, alignment))
         if self.contract.malloc_zero == "null":
             path.owe("zero_size", NO_BLOCK, negate(equal(size, 0)))
+        elif plain(equal(size, 0)) is not False:
+            path.meet(("zero_size", NO_BLOCK))  # here is the block
         if self.contract.refuses_over_ptrdiff:
             path.owe("refusal", TOO_LARGE, at_most(size, PTRDIFF_MAX))
         within = some(*(inside(payload, size, *piece) for piece in path.scene.pages.all))
         path.owe("bounds", OUTSIDE, some(equal(size, 0), within))
         for other in path.scene.live:
-            apart = _apart(payload, self._extent(size), other.payload, self._extent(other.size))
-            path.owe("overlap", OVERLAP, apart)
+            separate = apart(payload, self._extent(size), other.payload, self._extent(other.size))
+            path.owe("overlap", OVERLAP, separate)
         path.scene = replace(path.scene, live=(*path.scene.live, block))
         for measured in self._measured(path, block):
             for sound in self._after(measured):
@@ -308,7 +324,7 @@ class Exploration:
         wrote = lasting_writes(path)
         for write in wrote:
             for block in path.scene.live:
-                path.owe("survival", CHANGED, _writes_apart(write, block))
+                path.owe("survival", CHANGED, writes_apart(write, block))
         path.owe("survival", CHANGED, True)
         if wrote or path.scene.pages.requests.granted:
             yield from self._after(path)
@@ -346,7 +362,7 @@ class Exploration:
     def _owe_untouched(self, path: Path, blocks) -> None:
         for write in lasting_writes(path):
             for block in blocks:
-                path.owe("content", WRITTEN, _writes_apart(write, block))
+                path.owe("content", WRITTEN, writes_apart(write, block))
 
     def _settle_zero(self, path: Path, payload, size) -> None:
         """Any one byte of the block reads zero, so all do."""
@@ -372,7 +388,7 @@ class Exploration:
         self.ledger.settle(probe)
 
     def _any_index(self) -> z3.BitVecRef:
-        width = self.host.limit.bit_length()
+        width = (self.menu.most or self.host.limit).bit_length()
         return z3.ZeroExt(WORD - width, self.engine.reasoning.fresh("index", width))
 
     def _split(self, path: Path, truth):
@@ -382,19 +398,3 @@ class Exploration:
 def broken(rule: str) -> str:
     """What a claim says of the validity predicate's answer."""
     return f"the allocator's validity predicate says {rule}"
-
-
-def _without(live: tuple[Block, ...], block: Block) -> tuple[Block, ...]:
-    return tuple(other for other in live if other.number != block.number)
-
-
-def _apart(first, length, second, width):
-    return some(at_most(simplify(first + length), second), at_most(simplify(second + width), first))
-
-
-def _writes_apart(write: Write, block: Block):
-    return some(
-        equal(block.size, 0),
-        _apart(simplify(write.address), write.length, simplify(block.payload), block.size),
-        equal(write.length, 0),
-    )

@@ -30,8 +30,9 @@ from proofs.ir import (
     Variable,
 )
 from proofs.layout_ir import Layout, split_top_level
-from proofs.lines_ir import Lines, placed, without_lines
+from proofs.lines_ir import Lines, placed, without_lines, without_notes
 
+_HOST = "x86_64-unknown-linux-gnu"
 TRAPS = ("llvm.ubsantrap", "llvm.trap")
 
 
@@ -43,13 +44,14 @@ def read_ir(text: str, promote: bool = True) -> Module:
     """The module in `text`, its locals promoted to registers if wanted; raises UnsupportedIr."""
     parsed = _named(text, promote)
     whole = str(parsed)
-    layout, lines = Layout.of(whole), Lines(whole).of_blocks(whole)
+    _check_pointers(whole)
+    layout = Layout.of(whole)
     functions: dict[str, Function] = {}
     unreadable: dict[str, str] = {}
     for function in parsed.functions:
         if not function.is_declaration:
             try:
-                functions[function.name] = _read_function(function, layout, lines)
+                functions[function.name] = _read_function(function, layout)
             except UnsupportedIr as error:
                 unreadable[function.name] = (
                     f"{function.name}: {placed(str(error), function.name, whole)}"
@@ -58,14 +60,25 @@ def read_ir(text: str, promote: bool = True) -> Module:
         variable.name: _read_global(variable, layout) for variable in parsed.global_variables
     }
     digest = hashlib.sha256(without_lines(text).encode()).hexdigest()
-    return Module(functions, variables, digest, unreadable)
+    return Module(functions, variables, digest, unreadable, Lines(whole).of_blocks(whole))
+
+
+def _check_pointers(text: str) -> None:
+    """A module of another width than this process's is not read."""
+    told = re.search(r'^target datalayout = "(.*)"', text, re.MULTILINE)
+    wide = re.search(r"-p:(\d+)", told[1]) if told else None
+    bits = int(wide[1]) if wide else 64
+    if told and bits != POINTER_BITS:
+        raise UnsupportedIr(
+            f"the code has pointers of {bits} bits, read for {POINTER_BITS}: run with --bits {bits}"
+        )
 
 
 def _named(text: str, promote: bool) -> llvm.ModuleRef:
     """Parsed, every value and block named; promoted: locals in registers, trivial blocks merged."""
-    llvm.initialize_native_target()
-    module = llvm.parse_assembly(text)
-    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu").create_target_machine()
+    llvm.initialize_all_targets()
+    module = llvm.parse_assembly(text, llvm.create_context())
+    target = llvm.Target.from_triple(module.triple or _HOST).create_target_machine()
     builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=0))
     passes = llvm.create_new_module_pass_manager()
     if promote:
@@ -94,7 +107,19 @@ def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
     return GlobalVariable(variable.name, size, constant, parts)
 
 
-def _read_function(function: llvm.ValueRef, layout: Layout, lines: dict) -> Function:
+# What has been read before, by its text and the types in it: modules made of one subject in
+# different wrappers have most functions in common, and reading is slow.
+_KNOWN: dict[tuple[Layout, str], Function] = {}
+
+
+def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
+    key = (layout, without_notes(str(function)))
+    if key not in _KNOWN:
+        _KNOWN[key] = _read_anew(function, layout)
+    return _KNOWN[key]
+
+
+def _read_anew(function: llvm.ValueRef, layout: Layout) -> Function:
     blocks = {}
     for block in function.blocks:
         instructions = tuple(_read(instruction, layout) for instruction in block.instructions)
@@ -102,8 +127,7 @@ def _read_function(function: llvm.ValueRef, layout: Layout, lines: dict) -> Func
         trap = first.opcode == "unreachable" or (
             first.opcode == "call" and str(first.detail).startswith(TRAPS)
         )
-        where = lines.get((function.name, block.name), "")
-        blocks[block.name] = Block(block.name, instructions, trap, where)
+        blocks[block.name] = Block(block.name, instructions, trap)
     parameters = tuple(
         (argument.name, layout.bits(str(argument.type))) for argument in function.arguments
     )
@@ -168,13 +192,13 @@ def _constant(text: str, of_type: str, layout: Layout) -> Operand:
         return Number(1, 1)
     if width and re.fullmatch(r"-?\d+", word):
         return Number(int(word) % (1 << width), width)
-    address = re.search(r"inttoptr \(i64 (-?\d+) to ptr\)", text)
+    address = re.search(r"inttoptr \(i\d+ (-?\d+) to ptr\)", text)
     if address:
         return Number(int(address[1]) % (1 << POINTER_BITS), POINTER_BITS)
-    number_of = re.fullmatch(r"i64 ptrtoint \(ptr @([\w.]+) to i64\)", text)
+    number_of = re.fullmatch(r"i\d+ ptrtoint \(ptr @([\w.]+) to i\d+\)", text)
     if number_of:
         return Symbol(number_of[1])
-    inside = re.search(r"getelementptr [\w ]*\(i8, ptr @([\w.]+), i64 (-?\d+)\)", text)
+    inside = re.search(r"getelementptr [\w ]*\(i8, ptr @([\w.]+), i\d+ (-?\d+)\)", text)
     if inside:
         return Symbol(inside[1], int(inside[2]))
     raise UnsupportedIr(f"unsupported operand: {text}")

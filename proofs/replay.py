@@ -11,6 +11,10 @@ from allocator.executor import Executor, open_executor
 from allocator.subject import Subject, SubjectError
 from models.judge import judge
 from models.trace import Trace
+from proofs.engine import LoopLimit
+from proofs.follow import NotFollowed, follow
+from proofs.read_ir import UnsupportedIr
+from proofs.target import NATIVE, TARGET
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,27 @@ class Replay:
 
 
 def replay(trace: Trace, subject: Subject) -> Replay:
-    """Runs `trace` on the subject, its own check called after each operation."""
+    """Runs `trace` on the subject, its own check called after each operation.
+
+    What was compiled for another machine is followed on its IR.
+    """
+    if not NATIVE:
+        return _followed(trace, subject)
     try:
         with open_executor(subject) as executor:
             return replayed_on(executor, trace, subject)
     except SubjectError as error:
         return Replay("", f"not replayed: {str(error).splitlines()[0]}")
+
+
+def _followed(trace: Trace, subject: Subject) -> Replay:
+    try:
+        verdict = follow(trace, subject)
+    except (NotFollowed, UnsupportedIr, LoopLimit) as error:
+        return Replay("", f"not replayed: {error}")
+    told = verdict.violation.message if verdict.violation else "nothing wrong"
+    where = f"on the IR for {TARGET.bits} bits, not on a machine"
+    return Replay(verdict.rule, f"replayed {where}: {verdict.rule}: {told}")
 
 
 def replayed_on(executor: Executor, trace: Trace, subject: Subject) -> Replay:

@@ -17,6 +17,10 @@ from typing import Annotated, NoReturn
 # Python puts this folder first; the packages lie beside it, and its own files must shadow nothing.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from allocator import own_python
+
+own_python.need("typer", "llvmlite", "z3", "immutables")
+
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -35,9 +39,19 @@ from proofs.follow import NotFollowed, follow
 from proofs.read_ir import UnsupportedIr
 from proofs.second import NoSecondSolver, Second
 from proofs.subjects import NoSubject, compiled, subject_of, version_of
+from proofs.target import TARGET, TARGETS, VARIABLE
 from proofs.verify import Limits, Report, claims_matching
 
 Wanted = dict[str, list[Claim]]
+Quick = Annotated[
+    bool | None,
+    typer.Option("--quick/--deep", help="a smaller bound; the default for what is not bundled"),
+]
+Seconds = Annotated[
+    int | None,
+    typer.Option(min=0, help="CPU seconds a study, 0 for any number; default: 22 if not bundled"),
+]
+Bits = Annotated[int, typer.Option(help="64, or 32 for the code that a 32-bit x86 would run")]
 Jobs = Annotated[int, typer.Option(min=0, help="studies at a time; 0: as many as there are cores")]
 Optimised = Annotated[
     bool, typer.Option("--optimised", help="the code that -O2 made; bounded claims only")
@@ -79,6 +93,8 @@ python proofs/run.py --quick                         all bundled ones, shorter p
 
 python proofs/run.py explicit_list+bugs/no-back-link --claim bounded.free_list
 
+python proofs/run.py mine.c --bits 32                for a 32-bit machine: sizes wrap at 4 GiB
+
 python proofs/run.py mine.c --report proofs.html     a page with pictures
 
 python proofs/run.py ONE --against OTHER             do two versions agree on every valid heap?
@@ -101,16 +117,8 @@ def main(
     ] = None,
     prefix: Annotated[str | None, typer.Option(help="how the functions of a .c start")] = None,
     claim: Annotated[str, typer.Option(help="only claims that match this glob")] = "*",
-    quick: Annotated[
-        bool | None,
-        typer.Option("--quick/--deep", help="a smaller bound; the default for what is not bundled"),
-    ] = None,
-    seconds: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="CPU seconds a study, 0 for any number; default: 22 if not bundled"
-        ),
-    ] = None,
+    quick: Quick = None,
+    seconds: Seconds = None,
     jobs: Jobs = 0,
     optimised: Optimised = False,
     unoptimised: Unoptimised = False,
@@ -124,6 +132,7 @@ def main(
     memory: Bytes = 0,
     fresh: Fresh = False,
     cross_check: CrossCheck = False,
+    bits: Bits = TARGET.bits,
     list_claims: Annotated[bool, typer.Option("--list", help="list the claims")] = False,
     counted: Annotated[
         bool, typer.Option("--count", help="lines of claim beside lines of C")
@@ -133,6 +142,8 @@ def main(
 
     Every counterexample becomes a trace and is replayed on the compiled library.
     """
+    if bits != TARGET.bits:
+        _start_again(bits)
     if counted:
         print(count.told())
         raise typer.Exit(ALL_PROVED)
@@ -158,6 +169,14 @@ def main(
     workers = jobs or os.cpu_count() or 1
     campaign = Campaign(chosen, claim, quick, kind, limits, workers, _progress)
     raise typer.Exit(_found_out(campaign, json_file, page))
+
+
+def _start_again(bits: int) -> None:
+    """In a process for the other machine: how wide a word is must be known from the start."""
+    if str(bits) not in TARGETS:
+        _stop(f"--bits {bits}: there are {' and '.join(TARGETS)}")
+    os.environ[VARIABLE] = str(bits)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def _found_out(campaign: Campaign, json_file: Path | None, page: Path | None) -> int:

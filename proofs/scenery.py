@@ -5,20 +5,22 @@ It makes no claim, and asks nothing of the solver.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import z3
 
 from proofs.engine import Engine
-from proofs.host import ERRNO, NO_REQUESTS, STACK_FROM, Host, Pages, Requests
+from proofs.host import ERRNO, NO_REQUESTS, STACK_END, STACK_FROM, Host, Pages, Requests
 from proofs.ir import Module
+from proofs.logic import Truth, at_most, equal, some
 from proofs.memory import Write
 from proofs.path import Path, Reasoning
-from proofs.terms import value_range
+from proofs.target import TARGET
+from proofs.terms import WORD, constant_of, number, simplify, value_range
 
-PTRDIFF_MAX = 2**63 - 1
-ADDRESSES_BELOW = 2**47  # user space of x86-64
+PTRDIFF_MAX = 2 ** (WORD - 1) - 1
+ADDRESSES_BELOW = TARGET.objects  # what a study makes up lies in user space
 HEAP = 0x1000  # where studies of arithmetic say that the heap structure lies
 _ERRNO = (ERRNO, ERRNO)
 
@@ -63,11 +65,6 @@ class Scene:
     shape: object = None
     built: int = 0
 
-    @property
-    def next_number(self) -> int:
-        """The number that the next block gets."""
-        return sum(step.made is not None for step in self.story)
-
     def called(self, name: str) -> list[tuple[z3.BitVecRef, ...]]:
         """Arguments of each call of a replaced function."""
         return [arguments for called, arguments in self.calls if called == name]
@@ -98,7 +95,60 @@ def concluded(path: Path) -> None:
 def lasting_writes(path: Path) -> list[Write]:
     """What the operation wrote, other than errno and its own locals."""
     ranges = [(write, value_range(write.address)) for write in path.writes]
-    return [write for write, (low, high) in ranges if low < STACK_FROM and (low, high) != _ERRNO]
+    return [
+        write
+        for write, (low, high) in ranges
+        if not (low >= STACK_FROM and high < STACK_END) and (low, high) != _ERRNO
+    ]
+
+
+def next_number(path: Path) -> int:
+    """The number of the next block that is made."""
+    return sum(step.made is not None for step in path.scene.story)
+
+
+def without(live: tuple[Block, ...], block: Block) -> tuple[Block, ...]:
+    """The live blocks but for one."""
+    return tuple(other for other in live if other.number != block.number)
+
+
+def apart(first, length, second, width) -> Truth:
+    """[first, first + length) and [second, second + width) share no byte."""
+    return some(at_most(simplify(first + length), second), at_most(simplify(second + width), first))
+
+
+def writes_apart(write: Write, block: Block) -> Truth:
+    """The write touches no byte of the block."""
+    return some(
+        equal(block.size, 0),
+        apart(simplify(write.address), write.length, simplify(block.payload), block.size),
+        equal(write.length, 0),
+    )
+
+
+def differing(engine: Engine, begun: Sequence[Path]) -> Iterator[Path]:
+    """Of heaps that differ only in where the next pages will lie, the one with the fewest refusals.
+
+    An initialisation that asks for pages, is refused some and gives all back ends in many of them.
+    """
+    known: set[object] = set()
+    for path in sorted(begun, key=lambda one: one.scene.pages.requests.refusals):
+        standing = _standing(engine, path) if len(begun) > 1 else None
+        if standing is None or standing not in known:
+            known.add(standing)
+            yield path
+
+
+def _standing(engine: Engine, path: Path) -> object:
+    """What all variables hold, where all of them are plain and no page is granted; else None."""
+    if path.scene.pages.pieces or path.scene.pages.maps:
+        return None
+    held = []
+    for variable in engine.module.globals.values():
+        if not variable.constant and variable.parts is not None and variable.size:
+            at = number(engine.address_of(variable.name))
+            held.append(constant_of(engine.load(path, at, variable.size)))
+    return None if None in held else tuple(held)
 
 
 def make_engine(module: Module, reasoning: Reasoning, host: Host, **hooks) -> Engine:

@@ -12,6 +12,7 @@ from typing import Any
 import z3
 
 from proofs.logic import Truth, compare, every, negate, plain, some
+from proofs.meaning import masked
 from proofs.terms import WORD, constant_of, number, simplify
 
 Decide = Callable[[Truth], bool]
@@ -70,7 +71,7 @@ class Seen:
         return self._with(self.term * term_of(other))
 
     def __and__(self, other: Any) -> Seen | int:
-        return self._with(self.term & term_of(other))
+        return self._with(masked(self.term, term_of(other)))
 
     def __or__(self, other: Any) -> Seen | int:
         return self._with(self.term | term_of(other))

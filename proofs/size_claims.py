@@ -180,7 +180,7 @@ def _clears(path: Path, start, length) -> z3.BoolRef | bool:
     return z3.And(fill.address == start, fill.length == length, fill.byte == 0)
 
 
-ANY_ARGUMENTS = "every 64-bit argument"
+ANY_ARGUMENTS = f"every {WORD}-bit argument"
 STUDIES = (
     Study(
         "size.block_size",

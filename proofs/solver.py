@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import z3
 
-from proofs.integers import NoIntegerForm, Query, Translation
+from proofs.integers import NoIntegerForm, Query, Translation, with_ones
 from proofs.second import Disagreement, Second
 
 BUDGET = 10_000_000
@@ -157,12 +157,25 @@ class Solver:
 
     def _decide_integers(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
         query = self._translation.query(conditions)
-        if query.nonlinear:
-            sides = [side for group in query.sides.values() for side in group]
-            native = self._check(z3.SolverFor("QF_NIA"), [*sides, *query.conditions])
-        else:
-            native = self._standing.model(query, self.budget)
+        native = self._standing.model(query, self.budget)
+        if native is not None and query.products:
+            native = self._multiplied(query, native)
         return None if native is None else _model_of(query, native)
+
+    def _multiplied(self, query: Query, native: z3.ModelRef) -> z3.ModelRef | None:
+        """A model in which products are products: as found, or with a factor of 1, or any.
+
+        What has no state with any numbers for its products has none; most has one with a 1.
+        """
+        exact = [product.exact() for product in query.products]
+        if z3.is_true(native.eval(z3.And(exact), model_completion=True)):
+            return native
+        simple = replace(query, conditions=[*query.conditions, *with_ones(query.products)])
+        found = self._standing.model(simple, self.budget)
+        if found is not None:
+            return found
+        sides = [side for group in query.sides.values() for side in group]
+        return self._check(z3.SolverFor("QF_NIA"), [*sides, *query.conditions, *exact])
 
     def _check(self, native: z3.Solver, conditions: Sequence[z3.BoolRef]) -> z3.ModelRef | None:
         self.spend(A_HARD_QUESTION)

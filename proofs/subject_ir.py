@@ -16,6 +16,7 @@ from allocator import artifacts, build
 from allocator.subject import Subject
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr, read_ir
+from proofs.target import TARGET
 
 SANITIZED = (
     "pointer-overflow,shift,signed-integer-overflow,bounds,integer-divide-by-zero,"
@@ -74,28 +75,24 @@ def module_of(
         units.append(build.HARNESS / "memlib.c")
     if probe:
         units.append(artifacts.written("probe", ".c", probe))
-    renamed = _renamed(wrapper) if wrapper else ()
-    files = [_compiled(unit, subject, (*FLAGS[kind], *flags), renamed) for unit in units]
-    if wrapper:
-        files.append(build.compile_ir(build.Unit(wrapper, (*COMMON, *FLAGS[kind]), wrapper.parent)))
-    return _linked(tuple(map(str, files)), kind != "unoptimised")
-
-
-def _renamed(wrapper: Path) -> tuple[str, ...]:
-    """Flags that give the adapter's functions, where the wrapper has its own, their other name."""
+    files = [_compiled(unit, subject, (*FLAGS[kind], *flags)) for unit in units]
+    if not wrapper:
+        return _linked(tuple(map(str, files)), kind != "unoptimised")
+    chosen = (*COMMON, *TARGET.flags, *FLAGS[kind])
+    files.append(build.compile_ir(build.Unit(wrapper, chosen, wrapper.parent)))
     names = re.findall(r"\ballocheck_(\w+)\(", wrapper.read_text(encoding="utf-8"))
-    return tuple(f"-Dallocheck_{name}=sound_{name}" for name in sorted(set(names)))
+    return _linked(tuple(map(str, files)), kind != "unoptimised", tuple(sorted(set(names))))
 
 
-def _compiled(source: Path, subject: Subject, chosen: Sequence[str], renamed) -> Path:
+def _compiled(source: Path, subject: Subject, chosen: Sequence[str]) -> Path:
     """The IR of one source, from the store if nothing it read has changed."""
     folder = subject.folder or source.parent
     own = [flag for flag in subject.flags if not flag.startswith(build.LINK_PREFIXES)]
     include = [f"-I{path}" for path in subject.include]
     paths = [f"-iquote{folder}", *include, f"-idirafter{build.MEMLIB}"]
-    flags = (*COMMON, *chosen, *_AS_EXECUTED, *own, *paths)
+    flags = (*COMMON, *TARGET.flags, *chosen, *_AS_EXECUTED, *own, *paths)
     if source == subject.adapter:
-        flags = (*flags, *renamed, "-w")
+        flags = (*flags, "-w")
     return build.compile_ir(build.Unit(source, flags, folder))
 
 
@@ -106,9 +103,15 @@ def _headers_read(units: Sequence[Path]) -> set[Path]:
 
 
 @functools.lru_cache(maxsize=64)
-def _linked(files: tuple[str, ...], promote: bool) -> Module:
+def _linked(files: tuple[str, ...], promote: bool, wrapped: tuple[str, ...] = ()) -> Module:
+    """The files' module; the adapter's functions `wrapped` go by the name the wrapper calls."""
+    texts = [Path(name).read_text() for name in files]
+    if wrapped:
+        # In the text: to compile the adapter anew for each wrapper takes longer than all else.
+        texts[0] = re.sub(rf"@allocheck_({'|'.join(wrapped)})\b", r"@sound_\1", texts[0])
+    context = llvm.create_context()  # of its own: in a shared one names of types are numbered on
     try:
-        whole, *others = (llvm.parse_assembly(Path(name).read_text()) for name in files)
+        whole, *others = [llvm.parse_assembly(text, context) for text in texts]
         for other in others:
             whole.link_in(other)
     except RuntimeError as error:

@@ -21,12 +21,14 @@ from proofs import (
     program_claims,
     size_claims,
     walks,
+    window_claims,
 )
 from proofs.claims import Claim
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr
 from proofs.study import Study
 from proofs.subject_ir import NoSource, module_of
+from proofs.target import NATIVE
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent / "allocator"
@@ -73,7 +75,7 @@ def compiled(
 
 
 def _probe(subject: Subject) -> str:
-    walker = inductive_claims.walker_of(subject)
+    walker = inductive_claims.walker_of(subject) if NATIVE else None
     return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
 
 
@@ -109,11 +111,12 @@ def studies_of(
     standing = (
         *program_claims.studies(subject, module, quick),
         *inductive_claims.studies(subject, quick),
+        *window_claims.studies(subject, quick),
     )
     if kind == "optimised":
         return tuple(study.without("no_undefined") for study in standing)
     arithmetic = (*size_claims.STUDIES, *alignment_claims.STUDIES)
-    return (*(arithmetic if program_claims.is_walked(subject) else ()), *standing)
+    return (*(arithmetic if program_claims.is_reference(subject) else ()), *standing)
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
 def _wrapper(subject: Subject, claim: Claim) -> Path | None:
     """C that breaks the claim whatever it stands in front of."""
     study = claim.name.partition(".")[0]
-    if study not in (*program_claims.STUDIES, inductive_claims.NAME):
+    if study not in (*program_claims.STUDIES, inductive_claims.NAME, window_claims.NAME):
         return None
     what = claim.family
     if what == "zero_size":

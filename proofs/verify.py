@@ -21,6 +21,7 @@ from proofs.counterexample import trace_of
 from proofs.coverage import missed, told
 from proofs.engine import Engine, LoopLimit
 from proofs.ir import Module
+from proofs.outline import Sketch
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.rebuild import reached
@@ -244,6 +245,8 @@ def _shown(refutation, subject: Subject, claim: Claim, study: Study) -> tuple[Tr
 def _heap_of(refutation) -> list[str]:
     """The heap that an induction began with, as a picture."""
     shape = refutation.path.scene.shape
+    if isinstance(shape, Sketch):
+        return [f"in the window {shape.picture(refutation.model)}"]
     return [f"in the heap {shape.picture()} (bytes of each block; # used, . free)"] if shape else []
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -45,16 +46,6 @@ if PROFILE == "ci":
 _subject = pytest.StashKey[Subject]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("allocheck")
-    group.addoption(
-        "--allocator",
-        metavar="SUBJECT",
-        help="run the conformance suite, and nothing else, on a bundled name, x.c, x.so or x.toml",
-    )
-    group.addoption("--prefix", help="how the functions of a .c or .so start")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Finds and builds the subject before anything is collected: a wrong one ends here."""
     chosen = config.getoption("--allocator")
@@ -65,12 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
             pytest.exit(str(error), returncode=BAD_SUBJECT)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With --allocator the conformance suite alone runs: the rest speaks of our own code."""
-    if config.getoption("--allocator"):
-        others = [item for item in items if item.path.name != CONFORMANCE]
-        items[:] = [item for item in items if item.path.name == CONFORMANCE]
-        config.hook.pytest_deselected(items=others)
+    if not config.getoption("--allocator") or collection_path.is_dir():
+        return None
+    return collection_path.name != CONFORMANCE or None
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -22,6 +22,7 @@ STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks ar
 GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
 _SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
+_SHARES[Kind.END_THREAD] = 1
 
 _NEAR = st.sampled_from(NEAR)
 _TINY = st.integers(0, 64)
@@ -72,7 +73,8 @@ MOVES = st.sampled_from((1, 8, 16, 24, 100, 4096, 4104))
 def menu(subject: Subject) -> tuple[Kind, ...]:
     """The kinds that a subject has functions for and whose contract allows them."""
     contract = subject.contract
-    allowed = {Kind.FOREIGN: contract.foreign, Kind.THREAD: contract.threads}
+    allowed = {Kind.FOREIGN: contract.foreign}
+    allowed |= dict.fromkeys((Kind.THREAD, Kind.END_THREAD), contract.threads)
     allowed |= {Kind.DOUBLE_FREE: "double_free" in contract.detects}
     allowed |= {Kind.INTERIOR_FREE: "interior_free" in contract.detects}
     allowed |= {kind: name in subject.has for kind, name in FUNCTIONS.items()}
@@ -244,7 +246,8 @@ class Writer:
 
 
 _INSIDE = {Kind.INTERIOR_FREE: 8}
-_NUMBERS = {Kind.DENY: DENIALS, Kind.FOREIGN: MOVES, Kind.THREAD: st.integers(0, 1)}
+_NUMBERS = {Kind.DENY: DENIALS, Kind.FOREIGN: MOVES, Kind.THREAD: st.integers(0, 2)}
+_NUMBERS[Kind.END_THREAD] = st.integers(1, 2)
 _WRITERS: dict[Kind, Callable[[Writer, Kind], Op | None]] = {
     Kind.MALLOC: Writer.malloc,
     Kind.CALLOC: Writer.calloc,
@@ -260,4 +263,5 @@ _WRITERS: dict[Kind, Callable[[Writer, Kind], Op | None]] = {
     Kind.INTERIOR_FREE: Writer.on_live,
     Kind.FREE_ALL: Writer.free_all,
     Kind.THREAD: Writer.number,
+    Kind.END_THREAD: Writer.number,
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from allocator import own_python
 from fuzz import run
 from fuzz.replay import expectation
 from fuzz.results import Result
@@ -65,6 +66,32 @@ def test_a_finding_is_reported_written_and_replays(tmp_path):
     sound = fuzz("explicit_list", "--replay", trace)
     assert sound.returncode == 0
     assert "explicit_list: expected ok, seen ok: as expected" in sound.stdout
+
+
+def test_any_python_will_do():
+    """One without our packages hands over to that of `make setup`, or says that it is not there."""
+    command = [sys.executable, "-S", ROOT / "fuzz" / "run.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if own_python.OWN.exists():
+        assert done.returncode == 0, done.stderr
+        assert "examples:" in done.stdout
+    else:
+        assert done.returncode == own_python.CANNOT_RUN
+        assert "make setup" in done.stderr
+
+
+def test_a_draft_is_offered_and_kept(tmp_path):
+    """Where functions cannot be told for certain: a description to fill in, never written over."""
+    source = tmp_path / "own.c"
+    source.write_text("void *pool_take(void *pool, int count) { return pool; }\n")
+    out = tmp_path / "out"
+    done = fuzz(source, "--out", out)
+    assert done.returncode == 2
+    assert f"{out / 'own.toml'}, to be moved beside own.c" in done.stdout
+    assert 'sources = ["own.c"]' in (out / "own.toml").read_text()
+    (out / "own.toml").write_text("mine")
+    fuzz(source, "--out", out)
+    assert (out / "own.toml").read_text() == "mine"
 
 
 def test_one_subject_that_fails_does_not_stop_the_next(tmp_path):

@@ -89,7 +89,7 @@ def test_a_black_box_attempt_has_no_predicate_and_no_model(tmp_path: Path) -> No
     bug = bug_target("no-back-link")
     rules = {}
     for layers in LAYERS:
-        chosen = terms(tmp_path, layers=layers)
+        chosen = terms(tmp_path, seconds=20, layers=layers)
         with engines.bench_of(str(bug.faces[0]), chosen) as bench:
             assert ("check" in bench.subject.has) == (layers != "black")
             assert (bench.predict is not None) == (layers == "all")

@@ -26,14 +26,14 @@ MIRRORS = {
     "run": (
         "version op_capacity op_count switches store_size cpu_limit_ms done stage outcome signal "
         "fault exit_status damage_count suspicious memory_known store_base maps_base "
-        "arena_base arena_size runs invariant",
+        "arena_base arena_size runs race_seed race_rounds race_done invariant",
         observation.HEADER,
     ),
     "config": (
         "alignment max_size arena default_store malloc_zero realloc_zero free_null realloc_null "
         "refuses_over_ptrdiff enomem free_preserves_errno usable_writable coalesces foreign "
         "invalid_alignment detects_double_free detects_interior_free memory_known "
-        "gives_back forks",
+        "gives_back forks threads",
         region.CONFIG,
     ),
     "heap_block": ("address size used", region.BLOCK),
@@ -47,11 +47,14 @@ NUMBERS = {
     "NO_NAME": trace.NO_NAME,
     "RUN_CHECK_END": region.CHECKS["end"],
     "RUN_CHECK_EACH": region.CHECKS["each"],
+    "THREADS": trace.THREADS,
     "STATE_COUNT": job.STATE_COUNTERS,
     "offsetof(run_t,op_count)": region._OP_COUNT_AT,
     "offsetof(run_t,store_size)": region._STORE_AT,
     "offsetof(run_t,done)": region._DONE_AT,
     "offsetof(run_t,runs)": region._RUNS_AT,
+    "offsetof(run_t,race_seed)": region._RACE_AT,
+    "RUN_RACE": region.CHECKS["race"],
     "offsetof(subject_t,counters_start)": binding._COUNTERS_AT[0],
     "offsetof(subject_t,counters_end)": binding._COUNTERS_AT[1],
     **{f"MALLOC_ZERO_{name.upper()}": value for name, value in region._MALLOC_ZERO.items()},

@@ -32,7 +32,7 @@ def test_without_its_rule_it_survives_or_is_told_worse(bug: PlantedBug) -> None:
     assert seen.survives_or_worse, seen.told()
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"race"}))  # test_threads.py has that one
 def test_each_rule_has_a_bug(rule: str) -> None:
     assert any(bug.rule == rule for bug in BUGS)
 

@@ -71,7 +71,7 @@ def test_a_variable_is_constant_only_if_no_pointer_may_write_it(body, missing, t
     lines = POOL.replace("BODY", body).splitlines()
     guarded = next(at for at, line in enumerate(lines, 1) if "taken += 16" in line or "calls++;"
                    in line)  # fmt: skip
-    left_out = [(name, one.name) for name, one in blocks if one.where == f"odd.c:{guarded}"]
+    left_out = [place for place, where in module.places.items() if where == f"odd.c:{guarded}"]
     assert left_out
     executed = {(name, one.name) for name, one in blocks} - set(left_out)
     assert len(missed(module, subject, executed)) == missing

@@ -390,6 +390,8 @@ def test_integer_form_agrees_with_bit_vectors():
         integers, bits = z3.Solver(), z3.Solver()
         integers.add(*query.conditions, *(s for group in query.sides.values() for s in group))
         bits.add(*conditions)
+        if integers.check() == z3.sat:  # with any numbers for its products
+            integers.add(*(product.exact() for product in query.products))
         assert integers.check() == bits.check(), conditions
         answers[str(bits.check())] += 1
     assert min(answers.values()) > 10

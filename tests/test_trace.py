@@ -59,6 +59,7 @@ double_free p1
 interior_free p2 8
 free_all
 thread 1
+end_thread 1
 """
 
 

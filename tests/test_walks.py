@@ -5,7 +5,6 @@ It proves nothing of an allocator: tests/test_proofs.py does.
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,6 @@ from proofs.subject_ir import module_of
 from proofs.subjects import subject_of
 from proofs.terms import constant_of, number
 
-SOURCES = Path(__file__).resolve().parents[1] / "allocator"
 WALKED = (
     "explicit_list",
     "explicit_list+address_order",
@@ -28,6 +26,7 @@ WALKED = (
     "mmap_heap",
     "first_fit",
     "first_fit+array",
+    "first_fit+mmap",
     "tlsf",
     "buddy",
     "best_fit",
@@ -36,7 +35,9 @@ MASK = 2**64 - 1
 
 
 def walker_of(name: str) -> walks.Walker:
-    return walks.load(SOURCES / name.partition("+")[0] / "walk.py", subject_of(name).sources)
+    subject = subject_of(name)
+    assert subject.walker
+    return walks.load(subject.walker, subject.sources)
 
 
 class Followed:

@@ -7,7 +7,16 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.boundary_tags_walk import TAG, fits_in, walk_rows
+from allocator.parts.boundary_tags_walk import (
+    GRAIN,
+    SMALLEST,
+    TAG,
+    fits_in,
+    found,
+    walk_rows,
+    walk_runs,
+)
+from allocator.parts.windows import listed
 
 HEADER = '#include "explicit_list.h"'
 FIELDS = ("first", "end", "limit", "free_list", "address_ordered")
@@ -32,6 +41,24 @@ def walk_list(heap, free):
         left = heap.without(left, node)
         previous, link = node, node + TAG
     heap.word(link, [0], "free_list")
+
+
+def window(heap):
+    """What an operation touches of a heap of any size; WINDOWS: see parts/windows.py."""
+    _, free = walk_runs(heap, merged=True)
+    walk_list(heap, free)
+
+
+GRID = (TAG, GRAIN, SMALLEST)
+SETTINGS = ("address_ordered",)
+SEARCHES = {"find_fit": found}
+NO_WINDOWS = ("explicit_list+address_order",)  # its list is searched for the place
+WINDOWS = {
+    "free": tuple(listed("U", "UF", "FU", "FUF")),
+    "malloc": tuple(listed("F")),
+    "aligned_alloc": tuple(listed("F")),
+    "realloc": tuple(listed("U", "UF", "fU", "fUF")),
+}
 
 
 def fits(heap, size, alignment):

@@ -20,44 +20,15 @@ static const struct host *host;
 
 extern WEAK unsigned char __start___sancov_cntrs[], __stop___sancov_cntrs[];
 
-/* ---- the table: what the adapter does not define is NULL ---- */
-
-WEAK int allocheck_init(void *arena, size_t arena_size);
-WEAK void *allocheck_malloc(size_t size);
-WEAK void *allocheck_calloc(size_t count, size_t size);
-WEAK void *allocheck_realloc(void *block, size_t size);
-WEAK void *allocheck_aligned_alloc(size_t alignment, size_t size);
-WEAK void *allocheck_memalign(size_t alignment, size_t size);
-WEAK int allocheck_posix_memalign(void **result, size_t alignment, size_t size);
-WEAK void allocheck_free(void *block);
-WEAK size_t allocheck_usable_size(void *block);
-WEAK const char *allocheck_check(void);
-WEAK size_t allocheck_walk(struct heap_block *blocks, size_t capacity);
 WEAK const char *allocheck_open_library(void);
 
-static const char *bind_host(const struct host *given)
+const char *allocheck_bind(const struct host *given)
 {
     host = given;
     allocheck_subject.counters_start = __start___sancov_cntrs;
     allocheck_subject.counters_end = __stop___sancov_cntrs;
     return allocheck_open_library ? allocheck_open_library() : NULL;
 }
-
-__attribute__((visibility("default"))) struct subject allocheck_subject = {
-    .version = SUBJECT_VERSION,
-    .bind = bind_host,
-    .init = allocheck_init,
-    .malloc = allocheck_malloc,
-    .calloc = allocheck_calloc,
-    .realloc = allocheck_realloc,
-    .aligned_alloc = allocheck_aligned_alloc,
-    .memalign = allocheck_memalign,
-    .posix_memalign = allocheck_posix_memalign,
-    .free = allocheck_free,
-    .usable_size = allocheck_usable_size,
-    .check = allocheck_check,
-    .walk = allocheck_walk,
-};
 
 /* Only a constructor of the subject can call before bind(): there is no memory yet. */
 static int is_refused(void)

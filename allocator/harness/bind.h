@@ -6,11 +6,17 @@
 
 #define WEAK __attribute__((visibility("hidden"), weak))
 
+/* Takes the host: see struct subject. */
+__attribute__((visibility("hidden"))) const char *allocheck_bind(const struct host *host);
+
 /* The host that bind() was given; NULL before. */
 __attribute__((visibility("hidden"))) const struct host *allocheck_host(void);
 
 /* The kernel's answer, past all that is bound. */
 __attribute__((visibility("hidden"))) long allocheck_system_call(long number, const long *operands);
+
+/* Calls what is to be called when this thread ends. */
+__attribute__((visibility("hidden"))) void allocheck_thread_ends(void);
 
 /* In no header, or not in all. */
 int __cxa_atexit(void (*function)(void *), void *argument, void *library);

@@ -61,16 +61,33 @@ WEAK int __cxa_atexit(void (*function)(void *), void *argument, void *library)
     return 0;
 }
 
+/* What is to be done when a thread ends; the first one never does. */
+enum { ENDINGS = 32 };
+static __thread struct {
+    void (*function)(void *);
+    void *argument;
+} endings[ENDINGS];
+static __thread int ending_count;
+
+static int at_thread_end(void (*function)(void *), void *argument)
+{
+    if (ending_count == ENDINGS)
+        return -1;
+    endings[ending_count].function = function;
+    endings[ending_count++].argument = argument;
+    return 0;
+}
+
 WEAK int __cxa_thread_atexit(void (*function)(void *), void *argument, void *library)
 {
-    (void)function, (void)argument, (void)library;
-    return 0;
+    (void)library;
+    return at_thread_end(function, argument);
 }
 
 WEAK int __cxa_thread_atexit_impl(void (*function)(void *), void *argument, void *library)
 {
-    (void)function, (void)argument, (void)library;
-    return 0;
+    (void)library;
+    return at_thread_end(function, argument);
 }
 
 WEAK int atexit(void (*function)(void))
@@ -157,21 +174,23 @@ WEAK int sigaltstack(const stack_t *stack, stack_t *old)
     return 0;
 }
 
-/* ---- values of a thread, in static data: so they are restored with it ---- */
+/* ---- values of a thread, in the subject's own data: so they are restored with it ----
+ *
+ * Without several threads __thread means nothing (build.py), and there is one value a key. */
 
-enum { KEYS = 128 };
+enum { KEYS = 128, DESTRUCTOR_ROUNDS = 4 };
 static struct {
     int in_use;
-    const void *value;
+    void (*destructor)(void *);
 } keys[KEYS];
+static __thread const void *values[KEYS];
 
 WEAK int pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
 {
-    (void)destructor; /* the thread never ends */
     for (pthread_key_t i = 0; i < KEYS; i++)
-        if (!keys[i].in_use) {
-            keys[i].in_use = 1;
-            keys[i].value = NULL;
+        if (!__atomic_exchange_n(&keys[i].in_use, 1, __ATOMIC_ACQ_REL)) {
+            keys[i].destructor = destructor;
+            values[i] = NULL;
             *key = i;
             return 0;
         }
@@ -182,21 +201,47 @@ WEAK int pthread_key_delete(pthread_key_t key)
 {
     if (key >= KEYS || !keys[key].in_use)
         return EINVAL;
-    keys[key].in_use = 0;
+    __atomic_store_n(&keys[key].in_use, 0, __ATOMIC_RELEASE);
     return 0;
 }
 
 WEAK void *pthread_getspecific(pthread_key_t key)
 {
-    return key < KEYS ? (void *)keys[key].value : NULL;
+    return key < KEYS ? (void *)values[key] : NULL;
 }
 
 WEAK int pthread_setspecific(pthread_key_t key, const void *value)
 {
     if (key >= KEYS || !keys[key].in_use)
         return EINVAL;
-    keys[key].value = value;
+    values[key] = value;
     return 0;
+}
+
+static int destroy_values(void)
+{
+    int any = 0;
+    for (pthread_key_t i = 0; i < KEYS; i++) {
+        void *value = (void *)values[i];
+        if (!value || !keys[i].in_use || !keys[i].destructor)
+            continue;
+        values[i] = NULL;
+        keys[i].destructor(value);
+        any = 1;
+    }
+    return any;
+}
+
+/* In the order of POSIX: what was registered last first, then the keys, again where a destructor
+ * has set one. */
+void allocheck_thread_ends(void)
+{
+    while (ending_count) {
+        ending_count--;
+        endings[ending_count].function(endings[ending_count].argument);
+    }
+    for (int round = 0; round < DESTRUCTOR_ROUNDS && destroy_values(); round++)
+        ;
 }
 
 /* ---- system calls by number ---- */

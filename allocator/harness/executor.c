@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "enumerate.h"
+#include "free_running.h"
 #include "guard.h"
 #include "operations.h"
 #include "tripwire.h"
@@ -43,6 +44,8 @@ static void begin(void *argument)
     run->stage = STAGE_RESTORE;
     guard_leave_copy();
     guard_forget_subject();
+    threads_forget(&ex->threads);
+    ex->thread = 0;
     snapshot_restore(&ex->snapshot);
     if (ex->dirty)
         store_scrub(&ex->store);
@@ -80,9 +83,62 @@ static void step(void *argument)
     run->done++;
 }
 
+/* Takes over from one thread to the next: an operation that says where to go on is done here. */
+static int is_for_us(const struct op *op)
+{
+    return op->kind == OP_THREAD || op->kind == OP_END_THREAD;
+}
+
+static void steps(void *argument)
+{
+    struct executor *ex = argument;
+    const struct run *run = ex->run;
+    ex->error = &errno;
+    do
+        step(ex);
+    while (run->done < run->op_count && !is_for_us(&ex->ops[run->done]));
+}
+
+static void one_step(void *argument)
+{
+    struct executor *ex = argument;
+    ex->error = &errno;
+    step(ex);
+}
+
+/* Does a part on the thread whose turn it is. */
+static void on_thread(struct executor *ex, void (*part)(void *))
+{
+    if (!ex->thread) {
+        part(ex);
+        return;
+    }
+    struct departure departure = threads_call(&ex->threads, ex->thread, part, ex);
+    if (departure.outcome != OUTCOME_FINISHED)
+        guard_leave_as(&departure);
+}
+
+static void step_on_thread(void *argument)
+{
+    struct executor *ex = argument;
+    if (is_for_us(&ex->ops[ex->run->done]))
+        step(ex);
+    else
+        on_thread(ex, one_step);
+}
+
+static void end_threads(struct executor *ex)
+{
+    ex->run->stage = STAGE_CALL;
+    for (uint32_t number = 1; number < THREADS; number++)
+        if (threads_alive(&ex->threads, number))
+            operation_end_thread(ex, number);
+}
+
 static void end(void *argument)
 {
     struct executor *ex = argument;
+    end_threads(ex);
     operation_verify_all(ex);
     store_check_canaries(&ex->store);
     if (ex->store.damaged)
@@ -102,8 +158,19 @@ static void whole(void *argument)
     if (ex->subject->init && ex->run->exit_status)
         return;
     while (ex->run->done < ex->run->op_count)
-        step(ex);
+        if (is_for_us(&ex->ops[ex->run->done]))
+            step(ex);
+        else
+            on_thread(ex, steps);
     end(ex);
+}
+
+static void whole_race(void *argument)
+{
+    struct executor *ex = argument;
+    begin(ex);
+    if (!ex->subject->init || !ex->run->exit_status)
+        free_running(ex);
 }
 
 /* Runs a part under the guard and writes down how it ended. */
@@ -144,7 +211,7 @@ static void run_as_child(struct executor *ex)
 {
     guard_continue_in_copy();
     executor_confine(ex);
-    guarded(ex, whole);
+    guarded(ex, ex->run->switches & RUN_RACE ? whole_race : whole);
     _exit(0);
 }
 
@@ -188,7 +255,7 @@ void executor_begin(struct executor *ex)
 
 void executor_step(struct executor *ex)
 {
-    guarded(ex, step);
+    guarded(ex, step_on_thread);
 }
 
 void executor_end(struct executor *ex)
@@ -353,6 +420,7 @@ void executor_count_states(struct executor *ex, uint8_t *counters)
 void executor_close(struct executor *ex)
 {
     enumeration_close(ex);
+    threads_close(&ex->threads);
     block_table_close(&ex->table);
     store_close(&ex->store);
     snapshot_free(&ex->snapshot);

@@ -16,8 +16,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { TICK_MS = 10, IDLE_TICKS = 20, SIGNAL_STACK = 1 << 16, SIGNALS = 65,
-       SAME_FAULTS = 8 };
+enum { TICK_MS = 10, IDLE_TICKS = 20, SIGNALS = 65, SAME_FAULTS = 8 };
 
 static const int CAUGHT[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF };
 enum { CAUGHT_COUNT = sizeof CAUGHT / sizeof CAUGHT[0] };
@@ -161,11 +160,13 @@ static void on_signal(int number, siginfo_t *info, void *context)
         raise(number);
 }
 
-void guard_use_signal_stack(void)
+void guard_use_signal_stack(void *room)
 {
-    static __thread void *room __attribute__((tls_model("initial-exec")));
+    static __thread void *own __attribute__((tls_model("initial-exec")));
+    if (!room && !own)
+        own = mmap(NULL, SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (!room)
-        room = mmap(NULL, SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        room = own;
     if (room == MAP_FAILED)
         abort();
     stack_t stack = { .ss_sp = room, .ss_size = SIGNAL_STACK };
@@ -213,7 +214,7 @@ void guard_continue_in_copy(void)
 void guard_install(void)
 {
     watch_forks();
-    guard_use_signal_stack();
+    guard_use_signal_stack(NULL);
     /* SA_NODEFER and an empty mask: leaving a handler by a jump leaves no signal blocked. */
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -265,6 +266,12 @@ struct departure guard_part(void (*function)(void *), void *argument)
     }
     guard.runner = runner;
     return here.departure;
+}
+
+void guard_leave_as(const struct departure *departure)
+{
+    watch->departure = *departure;
+    leave(departure->outcome);
 }
 
 void guard_exit(int status)

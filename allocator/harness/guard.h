@@ -27,9 +27,14 @@ struct departure guard_call(void (*function)(void *), void *argument, uint64_t l
                             const volatile uint32_t *progress);
 
 /* The same without a clock of its own, for a thread that does a part of a guarded call: it must
- * have called guard_use_signal_stack before. */
+ * have called guard_use_signal_stack before, with SIGNAL_STACK bytes of room that outlive it; NULL
+ * for some that are its own for ever. */
 struct departure guard_part(void (*function)(void *), void *argument);
-void guard_use_signal_stack(void);
+void guard_use_signal_stack(void *room);
+enum { SIGNAL_STACK = 1 << 16 };
+
+/* Leaves the guarded call of this thread as another thread has left its part of it. */
+_Noreturn void guard_leave_as(const struct departure *departure);
 
 /* Who carries out the system calls of the subject that confine_calls stops. */
 void guard_bind(const struct host *host);

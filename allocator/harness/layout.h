@@ -10,7 +10,10 @@
 
 #include <stdint.h>
 
-enum { LAYOUT_VERSION = 2, DAMAGE_CAPACITY = 64, REGION_HEADER = 512 };
+enum { LAYOUT_VERSION = 3, DAMAGE_CAPACITY = 64, REGION_HEADER = 512 };
+
+/* Thread numbers are below this; 0 is the thread that begins and ends the run. */
+enum { THREADS = 16 };
 
 /* Operands stand in the order of the text form: `p2 = realloc p0 128` has name 2, first 0,
  * second 128.  A block operand is the number of its name, or NIL for NULL. */
@@ -30,6 +33,7 @@ enum op_kind {
     OP_INTERIOR_FREE = 12,  /* free BLOCK first + second bytes */
     OP_FREE_ALL = 13,       /* free every live block, lowest name first */
     OP_THREAD = 14,         /* the operations that follow run on thread first */
+    OP_END_THREAD = 15,     /* thread first ends; named again, it is a new one */
 };
 
 #define NIL UINT64_MAX
@@ -55,6 +59,7 @@ enum observation_flag {
     SEEN_UNFILLED = 128,   /* the block was not filled with a pattern (outside, or 0 bytes) */
     SEEN_SAME_START = 256, /* it may share bytes, or its start, with a live block: a hint */
     SEEN_LEFT = 512,       /* the subject did not return: see the run's outcome */
+    SEEN_BEGUN = 1024,     /* free-running threads: the subject was called */
 };
 
 struct observation {
@@ -99,6 +104,7 @@ enum stage { STAGE_RESTORE = 0, STAGE_INIT, STAGE_CALL, STAGE_TOUCH, STAGE_END }
 enum run_switch {
     RUN_CHECK_END = 1,  /* call the subject's validity predicate once, at the end */
     RUN_CHECK_EACH = 2, /* ... after every operation */
+    RUN_RACE = 4,       /* all threads run at once, each its own operations: see race.c */
 };
 
 struct run {
@@ -124,7 +130,11 @@ struct run {
     uint64_t maps_base;    /* the same for mapped regions */
     uint64_t arena_base;   /* the arena handed to init, 0 if none */
     uint64_t arena_size;
-    uint64_t runs;         /* runs begun in this region: with `done`, a sign of life */
+    uint64_t runs;         /* runs begun in this region: with `done`, a sign of life; runs of
+                              free-running threads bump it now and then */
+    uint64_t race_seed;    /* in: what makes one free-running schedule unlike another */
+    uint32_t race_rounds;  /* in: how often such a trace is repeated */
+    uint32_t race_done;    /* out: rounds finished */
     char invariant[24];    /* first conjunct that the validity predicate named, NUL-terminated */
 };
 
@@ -154,7 +164,8 @@ struct config {
     uint8_t memory_known; /* the subject gets all its memory from the harness */
     uint8_t gives_back;
     uint8_t forks; /* each run is a process of its own */
-    uint8_t reserved[2];
+    uint8_t threads; /* calls from several threads are promised to be safe */
+    uint8_t reserved[1];
 };
 
 #endif

@@ -364,6 +364,38 @@ static void run_deny(struct executor *ex, const struct op *op, struct observatio
     seen->flags |= SEEN_RETURNED;
 }
 
+static void run_thread(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    if (!ex->config->threads || op->first >= THREADS) {
+        skip(seen);
+        return;
+    }
+    ex->thread = (uint32_t)op->first;
+    seen->flags |= SEEN_RETURNED;
+}
+
+static void run_end_thread(struct executor *ex, const struct op *op, struct observation *seen)
+{
+    if (!threads_alive(&ex->threads, op->first)) {
+        skip(seen);
+        return;
+    }
+    ex->run->stage = STAGE_CALL;
+    operation_end_thread(ex, (uint32_t)op->first);
+    ex->calls++;
+    ex->run->stage = STAGE_TOUCH;
+    seen->flags |= SEEN_RETURNED | ex->store.seen;
+}
+
+void operation_end_thread(struct executor *ex, uint32_t number)
+{
+    if (ex->thread == number)
+        ex->thread = 0;
+    struct departure departure = threads_end(&ex->threads, number, ex->subject->thread_ends);
+    if (departure.outcome != OUTCOME_FINISHED)
+        guard_leave_as(&departure);
+}
+
 static void execute(struct executor *ex, const struct op *op, struct observation *seen)
 {
     if (op->name != NO_NAME) {
@@ -408,7 +440,10 @@ static void execute(struct executor *ex, const struct op *op, struct observation
         run_misuse(ex, op, seen);
         break;
     case OP_THREAD:
-        seen->flags |= SEEN_RETURNED;
+        run_thread(ex, op, seen);
+        break;
+    case OP_END_THREAD:
+        run_end_thread(ex, op, seen);
         break;
     default:
         skip(seen);

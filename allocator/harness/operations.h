@@ -11,6 +11,7 @@
 #include "states.h"
 #include "store.h"
 #include "subject.h"
+#include "threads.h"
 
 /* A NULL that a malloc right behind it may prove wrong, by its success. */
 enum doubt { DOUBT_NONE = 0, DOUBT_ANY_SIZE, DOUBT_THIS_SIZE };
@@ -28,6 +29,8 @@ struct executor {
     struct states states;
     struct enumeration *enumeration; /* the one under way, or NULL */
     int plain; /* every block gets the same pattern, and is wiped before it is freed */
+    struct threads threads;
+    uint32_t thread; /* that operations are to run on */
     uint8_t *program; /* bytes of the program that a search makes */
     size_t program_capacity;
     int *error;                /* errno of the thread that runs the operations */
@@ -42,6 +45,9 @@ struct executor {
 
 /* Executes one operation and writes down what it showed. */
 void operation_run(struct executor *ex, const struct op *op, struct observation *seen);
+
+/* Lets a thread of the run end as the subject sees it; does not come back if that does not. */
+void operation_end_thread(struct executor *ex, uint32_t number);
 
 /* Checks the pattern of every live block. */
 void operation_verify_all(struct executor *ex);

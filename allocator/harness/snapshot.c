@@ -116,12 +116,13 @@ static char *thread_locals(size_t module)
     return __tls_get_addr(&index);
 }
 
-static int add_thread_locals(struct snapshot *snapshot, char *start, size_t size)
+static int add_thread_locals(struct snapshot *snapshot, size_t module, size_t size)
 {
-    if (snapshot->extent_count == SEGMENT_CAPACITY)
+    if (snapshot->local_count == SEGMENT_CAPACITY)
         return -1;
-    snapshot->extents[snapshot->extent_count++] = (struct extent){ start, size };
-    return push(snapshot, start, size, 0);
+    snapshot->locals[snapshot->local_count].module = module;
+    snapshot->locals[snapshot->local_count++].size = size;
+    return push(snapshot, thread_locals(module), size, 0);
 }
 
 static int visit(struct dl_phdr_info *info, size_t size, void *argument)
@@ -139,8 +140,8 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[i];
         if (header->p_type == PT_TLS && header->p_memsz) {
-            char *start = thread_locals(info->dlpi_tls_modid);
-            search->failed |= add_thread_locals(search->snapshot, start, header->p_memsz);
+            search->failed |= add_thread_locals(search->snapshot, info->dlpi_tls_modid,
+                                                header->p_memsz);
         }
         if (header->p_type != PT_LOAD || !(header->p_flags & PF_W))
             continue;
@@ -193,12 +194,20 @@ void snapshot_restore(const struct snapshot *snapshot)
     }
 }
 
+static int contains(const struct extent *extent, const char *start, size_t size)
+{
+    return start >= extent->start && start < extent->start + extent->size
+           && size <= (size_t)(extent->start + extent->size - start);
+}
+
 int snapshot_contains(const struct snapshot *snapshot, const char *start, size_t size)
 {
-    for (int i = 0; i < snapshot->extent_count; i++) {
-        const struct extent *extent = &snapshot->extents[i];
-        if (start >= extent->start && start < extent->start + extent->size
-            && size <= (size_t)(extent->start + extent->size - start))
+    for (int i = 0; i < snapshot->extent_count; i++)
+        if (contains(&snapshot->extents[i], start, size))
+            return 1;
+    for (int i = 0; i < snapshot->local_count; i++) {
+        struct extent own = { thread_locals(snapshot->locals[i].module), snapshot->locals[i].size };
+        if (contains(&own, start, size))
             return 1;
     }
     return 0;
@@ -208,5 +217,5 @@ void snapshot_free(struct snapshot *snapshot)
 {
     for (int i = 0; i < snapshot->count; i++)
         free(snapshot->segments[i].copy);
-    snapshot->count = snapshot->extent_count = 0;
+    snapshot->count = snapshot->extent_count = snapshot->local_count = 0;
 }

@@ -27,6 +27,10 @@ struct snapshot {
     int count;
     struct extent extents[SEGMENT_CAPACITY]; /* the same memory, in pieces as large as they are */
     int extent_count;
+    struct {
+        size_t module, size;
+    } locals[SEGMENT_CAPACITY]; /* thread-local variables, of which each thread has a copy */
+    int local_count;
 };
 
 /* Adds the writable segments of the library around `address`, less [hole, hole_end), which is
@@ -38,7 +42,8 @@ int snapshot_find_code(const void *address, struct code *found);
 
 void snapshot_restore(const struct snapshot *snapshot);
 
-/* Whether [start, start + size) lies in one writable segment of the subject. */
+/* Whether [start, start + size) lies in one writable segment of the subject, or in the calling
+ * thread's copy of its thread-local variables. */
 int snapshot_contains(const struct snapshot *snapshot, const char *start, size_t size);
 
 void snapshot_free(struct snapshot *snapshot);

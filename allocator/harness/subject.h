@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { SUBJECT_VERSION = 2 };
+enum { SUBJECT_VERSION = 3 };
 
 /* The operating system as the subject sees it: the names it calls are bound to these. */
 struct host {
@@ -63,6 +63,8 @@ struct subject {
     size_t (*walk)(struct heap_block *blocks, size_t capacity);
     unsigned char *counters_start; /* coverage counters: not to be restored; NULL if none */
     unsigned char *counters_end;
+    void (*noise)(uint64_t seed); /* makes the calling thread wait now and then; NULL: cannot */
+    void (*thread_ends)(void); /* what the subject wants done when the calling thread ends */
 };
 
 extern struct subject allocheck_subject;

@@ -30,9 +30,8 @@ def walk_rows(heap, merged):
     return blocks, free
 
 
-def walk_row(heap, at, end, merged, blocks, free):
+def walk_row(heap, at, end, merged, blocks, free, below_used=True):
     """The blocks between two fences."""
-    below_used = True
     while at != end:
         tag = heap.word(at, heap.between(SMALLEST, end - at, GRAIN, also=(0, USED)), "tiling")
         used = (tag & USED) == USED
@@ -45,6 +44,29 @@ def walk_row(heap, at, end, merged, blocks, free):
         if not used:
             free.append(at)
         at, below_used = at + size, bool(used)
+
+
+def walk_runs(heap, merged):
+    """The runs of blocks of a window, and the tags around them; as walk_rows."""
+    blocks, free = [], []
+    start, end = heap.runs[0]
+    below = heap.between(0, heap.LARGEST, GRAIN, also=(USED if heap.below_used else 0,))
+    heap.word(start - TAG, below, "tags")
+    heap.word(end, heap.between(0, heap.LARGEST, GRAIN, also=(USED,)), "tags")
+    walk_row(heap, start, end, merged, blocks, free, heap.below_used)
+    for start, end in heap.runs[1:]:
+        walk_row(heap, start, end, merged, blocks, free)
+    return blocks, free
+
+
+def found(heap, _heap, need):
+    """What find_fit promises: the free block that is the window, where that is large enough.
+
+    A resize finds nothing in its window: one that moves is a request and a free.
+    """
+    if len(heap.blocks) == 1 and not heap.blocks[0].used:
+        (block,) = heap.blocks
+        yield block.payload - TAG, need <= block.usable + 2 * TAG
 
 
 def fits_in(blocks, size, alignment, joined=False):

@@ -52,13 +52,15 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation: its text, what came of it in words, and whether it asked for pages."""
+    """One operation: its text, what came of it in words, whether it asked for pages, and on which
+    thread it ran (None where the trace knows one alone)."""
 
     index: int
     text: str
     answer: str
     asked_pages: bool = False
     refused: bool = False
+    thread: int | None = None
 
 
 @dataclass(frozen=True)
@@ -223,11 +225,16 @@ def _unheld(layout: Layout, lives: Sequence[Life]) -> Iterator[tuple[int, int, s
 
 def _steps(trace: Trace, run: Run, base: int, last: int) -> Iterator[Step]:
     seen_of = dict(enumerate(run.observations))
+    thread = 0 if any(op.kind is Kind.THREAD for op in trace) else None
     for index, op in enumerate(trace.ops[:last]):
+        if op.kind is Kind.THREAD and not seen_of.get(index, Observation()).flags & Seen.SKIPPED:
+            thread = op.first
+        elif op.kind is Kind.END_THREAD and thread == op.first:
+            thread = 0
         seen = seen_of.get(index, Observation())
         refused = bool(seen.flags & (Seen.REFUSED | Seen.CAPPED))
         told = _told(op, seen, base) if _came_back(run, index, seen) else "did not come back"
-        yield Step(index, str(op), told, bool(seen.flags & Seen.PAGES), refused)
+        yield Step(index, str(op), told, bool(seen.flags & Seen.PAGES), refused, thread)
 
 
 def _told(op: Op, seen: Observation, base: int) -> str:

@@ -13,7 +13,7 @@ from models.judging.grants import place_charges
 from models.observation import Observation, Outcome, Stage
 from models.trace import Kind, Op
 
-_RULES = {
+RULES_OF = {
     Outcome.NONE: "crash",
     Outcome.SIGNAL: "crash",
     Outcome.ABORT: "abort",
@@ -34,7 +34,7 @@ class CannotJudge(Exception):
 def judge_ending(case: Case) -> None:
     """Judges how the run ended; raises CannotJudge when that was the harness's doing."""
     run = case.run
-    rule = _RULES.get(run.outcome)
+    rule = RULES_OF.get(run.outcome)
     if rule is None:
         return
     if rule == "crash" and run.signal == signal.SIGSYS:
@@ -49,7 +49,7 @@ def judge_ending(case: Case) -> None:
         and _is_much(case.trace.ops[run.done])
     ):
         return
-    told = _ending_text(case)
+    told = ending_text(case)
     if run.stage is Stage.INIT:
         case.charge(0, (rule, f"init {told}"))
     elif run.stage is Stage.CALL:
@@ -91,11 +91,12 @@ def _judge_call(case: Case, rule: str, told: str) -> None:
 def _judge_predicate(case: Case, rule: str, told: str) -> None:
     """The call under way was none that the trace asks for.
 
-    It is the validity predicate or, where memory is unknown, the last free of what is live.  Time
-    spent there tells nothing: the predicate may walk the whole heap after each operation.
+    It is the validity predicate, what a thread does at its end or, where memory is unknown, the
+    last free of what is live.  Time spent there tells nothing: the predicate may
+    walk the whole heap after each operation.
     """
     if case.run.outcome is not Outcome.HANG:
-        where = "outside the operation, in the validity predicate or a last free"
+        where = "outside the operation, in the validity predicate, a thread's end or a last free"
         case.charge(case.run.done, (rule, f"{told} {where}"))
 
 
@@ -146,7 +147,8 @@ def _operand(op: Op) -> tuple[int, ...]:
     return () if op.block is None or is_null(op) else (op.block,)
 
 
-def _ending_text(case: Case) -> str:
+def ending_text(case: Case) -> str:
+    """How the run ended, in words that follow the operation's."""
     run = case.run
     if run.outcome is Outcome.SIGNAL and run.signal == signal.SIGSYS:
         call = _PROCESS_CALLS.get(run.fault, "a forbidden system call")

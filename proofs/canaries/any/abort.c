@@ -3,7 +3,7 @@
 
 void *allocheck_malloc(size_t size)
 {
-    if (size > 1000)
+    if (size > 40)
         abort();
     return sound_malloc(size);
 }

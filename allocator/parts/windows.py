@@ -1,0 +1,39 @@
+"""Windows: the parts of a heap that an operation touches, whatever the rest of it is.
+
+A window is (blocks, order).  `blocks` has a letter for each of a few blocks that follow each other,
+U for a used one, F for a free one; what lies below and above them is used, unless an f in front
+says that a free block lies below, of which only the tag is seen.  `order` says how a list
+visits them: a digit is the block of that number, `b` a free block somewhere else, `.` any number
+of free blocks, none too, that are not looked at.  It says nothing of any allocator's words.
+"""
+
+from itertools import permutations, product
+
+FRONT = ("", "b", "b.b")  # the list's first block, and the one before that of the window
+BETWEEN = ("", "b", "b.b")
+BEHIND = ("", "b.")
+
+
+def orders(inner):
+    """Every order of a list through the free blocks `inner`, with the head and all neighbours.
+
+    Where the list goes on without an end that is seen, nobody needs to know whether it does.
+    """
+    if not inner:
+        yield from ("", "b.")
+        return
+    for visited in permutations(inner):
+        for front, behind in product(FRONT, BEHIND):
+            for gaps in product(BETWEEN, repeat=len(visited) - 1):
+                pairs = zip(gaps, visited[1:], strict=True)
+                middle = "".join(gap + block for gap, block in pairs)
+                yield front + visited[0] + middle + behind
+
+
+def listed(*rows):
+    """Windows of these blocks, with every order of a list through the free ones."""
+    for blocks in rows:
+        inner = blocks.lstrip("f")
+        free = [str(index) for index, letter in enumerate(inner) if letter == "F"]
+        for order in orders(free):
+            yield blocks, order
