@@ -317,7 +317,9 @@ int enumeration_start(struct executor *ex, const struct choice *choices, size_t 
     all->copy = malloc(COMPARED);
     all->kept = malloc(COMPARED / 8 + 1);
     all->waiting = malloc(COMPARED / 8 * sizeof *all->waiting);
-    if (!all->choices || !all->copy || !all->kept || !all->waiting || grow_seen(all) || grow_heaps(all))
+    if (!all->choices || !all->copy || !all->kept || !all->waiting)
+        return -1;
+    if (grow_seen(all) || grow_heaps(all))
         return -1;
     memcpy(all->choices, choices, count * sizeof *choices);
     all->choice_count = count;

@@ -37,8 +37,9 @@ int enumeration_start(struct executor *executor, const struct choice *choices, s
 void enumeration_go_on(struct executor *executor, uint64_t count, uint64_t most,
                        struct enumeration_tally *tally);
 
-/* Both, as a command: `area` holds the choices of a new enumeration, the first of them {0, most_live,
- * 0}, none to go on with the one under way, and gets the tally; 0 if there is no memory. */
+/* Both, as a command: `area` holds the choices of a new enumeration, the first of them
+ * {0, most_live, 0}, none to go on with the one under way, and gets the tally; 0 if there is no
+ * memory. */
 int executor_enumerate(struct executor *executor, void *area, size_t choices, uint64_t count,
                        uint64_t most);
 
