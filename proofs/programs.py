@@ -130,7 +130,7 @@ class Exploration:
     def operations(self, state: Path) -> Iterator[Path]:
         """What each operation of the menu makes of the heap."""
         for verb in self.menu.verbs:
-            if {"product": "calloc"}.get(verb, verb) not in self.has:
+            if {"product": "calloc", "odd": "malloc"}.get(verb, verb) not in self.has:
                 continue
             for begun in self._with_gaps(state.fork()):
                 yield from getattr(self, f"_{verb}")(begun)
@@ -222,9 +222,9 @@ class Exploration:
             self.ledger.settle(ended)
         self.engine.ended.clear()
 
-    def _request(self, path, verb, operands, size, alignment=None) -> Iterator[Path]:
+    def _request(self, path, verb, operands, size, alignment=None, step=None) -> Iterator[Path]:
         made = next_number(path)
-        told(path, Step(verb, operands, made=made))
+        told(path, step or Step(verb, operands, made=made))
         for outcome, result in self._called(path, f"allocheck_{verb}", operands):
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
@@ -240,8 +240,12 @@ class Exploration:
     def _release(self, path: Path, block: Block) -> Iterator[Path]:
         told(path, Step("free", (), block=block.number))
         path.scene = replace(path.scene, live=without(path.scene.live, block))
+        return self.freed(path, block.payload)
+
+    def freed(self, path: Path, payload) -> Iterator[Path]:
+        """Frees what stands in the story as freed."""
         before = errno_of(self.engine, path)
-        for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
+        for outcome, _ in self._called(path, "allocheck_free", [payload]):
             concluded(outcome)
             if self.contract.free_preserves_errno:
                 kept = equal(errno_of(self.engine, outcome), before)
