@@ -7,7 +7,7 @@ business (walks.py), what an operation owes is that of programs.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from proofs.engine import Engine
@@ -83,24 +83,33 @@ class Induction:
         self.exploration.look = self.look
         self.exploration.fits = self.fits if self.walker.fits else None
 
-    def run(self) -> None:
+    def run(self, shares: Sequence[int] = (0,), of: int = 1) -> None:
         """The heap before the first operation, then one operation from each valid heap.
+
+        shares  which of the heaps, by the index of neighbours `of` as many shares
 
         Stops behind the first that refutes something.
         """
-        ledger = self.exploration.ledger
         begun = self.begin()
-        for room in self.rooms:
-            self.limit_to(room)
-            for shape in self.shapes(room):
-                self.heaps += 1
-                ledger.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
-                state = self.state(shape, begun)
-                ledger.premise(state)
-                for _ in self.exploration.operations(state):
-                    pass
-                if ledger.refuted:
+        every = [(room, shape) for room in self.rooms for shape in self.shapes(room)]
+        for index in shares:
+            own = range(index * len(every) // of, (index + 1) * len(every) // of)
+            for heap in own:
+                told = f"heap {heap + 1} of {len(every)}"
+                if not self.one(*every[heap], begun, told):
                     return
+
+    def one(self, room: Room, shape: Shape, begun: Path, told: str) -> bool:
+        """Every operation from one heap; False where something is refuted."""
+        ledger = self.exploration.ledger
+        self.heaps += 1
+        self.limit_to(room)
+        ledger.progress(f"{told} ({room.told()}): {shape.picture()}")
+        state = self.state(shape, begun)
+        ledger.premise(state)
+        for _ in self.exploration.operations(state):
+            pass
+        return not ledger.refuted
 
     def limit_to(self, room: Room) -> None:
         """Has the host grant what it has, or no more than the room."""

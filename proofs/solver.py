@@ -17,6 +17,7 @@ from proofs.integers import NoIntegerForm, Query, Translation, with_ones
 from proofs.second import Disagreement, Second
 
 BUDGET = 10_000_000
+BRIEF = 100_000  # of linear integers: what takes them longer, bit-vectors mostly answer at once
 # Units of work: one for a basic block, more for a question; about half a millisecond each.
 A_QUESTION, A_HARD_QUESTION = 20, 200
 BRISK, PATIENT = 150_000, 4_000_000
@@ -139,6 +140,10 @@ class Solver:
     _translation: Translation = field(default_factory=Translation)
     _answers: Answers[Model] = field(default_factory=Answers)
 
+    def another(self) -> Solver:
+        """One that knows nothing yet, with as much patience as this one has left."""
+        return Solver(self.integers, self.budget, self.effort, self.poll, self.second)
+
     def spend(self, units: int = 1) -> None:
         """Takes units of work off what is left; raises Unknown when that was all."""
         self.effort -= units
@@ -180,17 +185,28 @@ class Solver:
             raise Unknown(str(error)) from None
 
     def _decide(self, conditions: Sequence[z3.BoolRef]) -> _Decided:
-        if self.integers:
-            try:
-                return self._decide_integers(conditions)
-            except (NoIntegerForm, Unknown):
-                self.as_bits += 1
+        """Integers in brief, then bit-vectors, then integers with all patience."""
+        if not self.integers:
+            return self._decide_bits(conditions)
+        try:
+            return self._decide_integers(conditions, min(BRIEF, self.budget))
+        except NoIntegerForm:
+            return self._decide_bits(conditions)
+        except Unknown:
+            pass
+        try:
+            return self._decide_bits(conditions)
+        except Unknown:
+            return self._decide_integers(conditions, self.budget)
+
+    def _decide_bits(self, conditions: Sequence[z3.BoolRef]) -> _Decided:
+        self.as_bits += 1
         native = self._check(z3.SolverFor("QF_UFBV"), conditions)
         return Model((), native) if native is not None else None, range(len(conditions))
 
-    def _decide_integers(self, conditions: Sequence[z3.BoolRef]) -> _Decided:
+    def _decide_integers(self, conditions: Sequence[z3.BoolRef], budget: int) -> _Decided:
         query = self._translation.query(conditions)
-        native = self._standing.model(query, self.budget)
+        native = self._standing.model(query, budget)
         core = self._standing.core
         if native is not None and query.products:
             native, core = self._multiplied(query, native), range(len(conditions))
