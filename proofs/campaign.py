@@ -1,24 +1,28 @@
-"""All claims of some subjects: a job for each study, side by side, with word of how far it is.
+"""All claims of some subjects: jobs for each study, side by side, with word of how far it is.
 
 It decides nothing: verify.py does; what an earlier run took tells only the order, and what is left.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from allocator import artifacts
 from allocator.subject import Subject
-from proofs.claims import NARROW, PROVED
+from proofs.claims import NARROW, PROVED, Claim
 from proofs.coverage import Looked, beyond, places_of
+from proofs.pieces import Piece, pieces_of, prepare
 from proofs.side_by_side import Ended, side_by_side
+from proofs.study import Study
 from proofs.subjects import CACHE, compiled, studies_of
-from proofs.verify import Limits, Report, claims_matching, unfinished, verify
+from proofs.verify import Limits, Report, claims_matching, is_known, unfinished, verify
 
 PATIENCE = 2.0  # seconds between two lines
 GRACE = 6  # seconds of CPU beyond a study's own limit, for what does not look at the clock
@@ -27,10 +31,11 @@ _TIMES = CACHE / "seconds.json"
 
 @dataclass(frozen=True)
 class Job:
-    """One study of one subject."""
+    """One study of one subject, or a piece of it that is found out ahead."""
 
     name: str
     study: str
+    piece: Piece | None = None
 
 
 @dataclass
@@ -54,12 +59,16 @@ class Campaign:
         self.done = {name: [] for name in self.chosen}
         self._times = _known_times()
         self._started = self._told = time.monotonic()
-        jobs = sorted(self._jobs(), key=self._takes, reverse=True)
-        self._left, self._all = list(jobs), len(jobs)
+        whole = sorted(self._jobs(), key=self._takes, reverse=True)
+        pieces = [piece for job in whole for piece in self._pieces(job)]
+        last = list(dict.fromkeys(Job(piece.name, piece.study) for piece in pieces))
+        first = [*pieces, *(job for job in whole if job not in last)]
+        self._left, self._all = [*first, *last], len(first) + len(last)
         began: dict[Job, float] = {}
         seconds = self.limits.seconds
         cap = seconds + GRACE if seconds else 0
-        for job, message in side_by_side(jobs, self._work, self.workers, cap):
+        running = (side_by_side(jobs, self._work, self.workers, cap) for jobs in (first, last))
+        for job, message in chain.from_iterable(running):
             began.setdefault(job, time.monotonic())
             if isinstance(message, Report):
                 self.done[job.name].append(message)
@@ -95,11 +104,27 @@ class Campaign:
                 report.uncovered = tuple(places.get(one, one) for one in report.uncovered)
 
     def _jobs(self) -> list[Job]:
-        return [
-            Job(name, study.name)
-            for name, subject in self.chosen.items()
-            for study in studies_of(subject, compiled(subject, self.kind), self.quick, self.kind)
-        ]
+        """One for each study of which claims are wanted."""
+        self._studies: dict[Job, tuple[Study, tuple[Claim, ...]]] = {}
+        for name, subject in self.chosen.items():
+            module = compiled(subject, self.kind)
+            for study in studies_of(subject, module, self.quick, self.kind):
+                claims = tuple(
+                    claim for claim in study.claims if fnmatch.fnmatch(claim.name, self.claim)
+                )
+                if claims:
+                    self._studies[Job(name, study.name)] = (study, claims)
+        return list(self._studies)
+
+    def _pieces(self, job: Job) -> list[Job]:
+        """What of a study is found out ahead; nothing of one that is known."""
+        study, claims = self._studies[job]
+        pieces = pieces_of(study, claims)
+        if not pieces or self.limits.seconds or self.limits.cross_check:
+            return []
+        if is_known(self.chosen[job.name], study, claims, self.kind, self.limits):
+            return []
+        return [Job(job.name, job.study, piece) for piece in pieces]
 
     def _work(self, job: Job, send: Callable[[object], None]) -> None:
         told, parent = 0.0, os.getppid()
@@ -112,6 +137,13 @@ class Campaign:
                 told = time.monotonic()
                 send(text)
 
+        if job.piece is not None:
+            study, claims = self._studies[Job(job.name, job.study)]
+            prepare(
+                self.chosen[job.name], study, claims, job.piece,
+                kind=self.kind, since=self.limits.since, progress=progress,
+            )  # fmt: skip
+            return
         found = verify(
             self.chosen[job.name],
             self.claim,
@@ -126,6 +158,9 @@ class Campaign:
 
     def _close(self, job: Job, end: Ended, seconds: float) -> None:
         self._left.remove(job)
+        if job.piece is not None:
+            self._times[self._key(job)] = seconds
+            return
         known = self.done[job.name]
         if end.why:
             subject, told = self.chosen[job.name], (self.claim, known, self.quick, self.kind)
@@ -138,7 +173,8 @@ class Campaign:
         self._say(f"{job.name}: {job.study}: {proved} of {len(own)} proved")
 
     def _key(self, job: Job) -> str:
-        return f"{job.name} {job.study} {self.kind} {self.quick}"
+        whole = f"{job.name} {job.study} {self.kind} {self.quick}"
+        return whole if job.piece is None else f"{whole} {job.piece}"
 
     def _takes(self, job: Job) -> float:
         """Seconds that the job took the last time; of one never seen, a guess."""
@@ -151,7 +187,7 @@ class Campaign:
             return
         self._told = now
         closed = self._all - len(self._left)
-        line = f"{now - self._started:5.0f} s  {closed} of {self._all} studies"
+        line = f"{now - self._started:5.0f} s  {closed} of {self._all} steps"
         if self._times:
             left = sum(map(self._takes, self._left)) / self.workers
             line += f", some {left:.0f} s left if all is to be found out"

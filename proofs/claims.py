@@ -57,6 +57,7 @@ class Ledger:
     families  all that the study files obligations under: where one fails, no path goes on, so
               that each claim is looked at in heaps that were sound until then
     claims    those whose refutations are wanted
+    ahead     seconds of CPU that went into what was found out before, by shares
     """
 
     reasoning: Reasoning
@@ -66,6 +67,7 @@ class Ledger:
     reached: Counter = field(default_factory=Counter)
     premises: int = 0
     paths: int = 0
+    ahead: float = 0.0
     progress: Callable[[str], None] = lambda _text: None
 
     def premise(self, path: Path) -> bool:

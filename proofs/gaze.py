@@ -14,7 +14,7 @@ from proofs.engine import Engine
 from proofs.logic import Truth, at_most, equal, every, is_aligned, one_of, some
 from proofs.opaque import applied
 from proofs.path import Path
-from proofs.sight import Fact, Number, Seen, seen, term_of, truth_of
+from proofs.sight import Fact, Number, seen, term_of, truth_of
 from proofs.terms import WORD, simplify
 from proofs.walks import STRAY, Among, Between, Places, View, Walker
 
@@ -50,9 +50,10 @@ class Gaze(View):
         self.need(rule, what, Fact(_among(term_of(value), among), self.decide))
         if isinstance(among, Between):
             return value
-        return value if isinstance(value, int) else self._candidate(value, among)
+        return self._candidate(value, among)
 
-    def _candidate(self, value: Seen, among: Sequence[Number]) -> Number:
+    def _candidate(self, value: Number, among: Sequence[Number]) -> Number:
+        """The candidate that it is, itself: a plain number may be one that is not plain."""
         for candidate in among[:-1]:
             if value == candidate:
                 return candidate

@@ -7,7 +7,7 @@ business (walks.py), what an operation owes is that of programs.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from proofs.engine import Engine
@@ -83,26 +83,39 @@ class Induction:
         self.exploration.look = self.look
         self.exploration.fits = self.fits if self.walker.fits else None
 
-    def run(self) -> None:
+    def run(self, shares: Sequence[int] = (0,), of: int = 1) -> None:
         """The heap before the first operation, then one operation from each valid heap.
+
+        shares  which of the heaps, by the index of neighbours `of` as many shares
 
         Stops behind the first that refutes something.
         """
-        ledger = self.exploration.ledger
         begun = self.begin()
-        for room in self.rooms:
-            self.limit_to(room)
-            for index, shape in enumerate(self.shapes(room)):
-                self.heaps += 1
-                ledger.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
-                state = self.state(shape, begun)
-                ledger.premise(state)
-                for _ in self.exploration.operations(state):
-                    pass
-                for _ in self.exploration.odd(state) if not index else ():
-                    pass
-                if ledger.refuted:
+        every = [
+            (room, shape, not index)
+            for room in self.rooms
+            for index, shape in enumerate(self.shapes(room))
+        ]
+        for index in shares:
+            own = range(index * len(every) // of, (index + 1) * len(every) // of)
+            for heap in own:
+                told = f"heap {heap + 1} of {len(every)}"
+                if not self.one(*every[heap], begun, told):
                     return
+
+    def one(self, room: Room, shape: Shape, first: bool, begun: Path, told: str) -> bool:
+        """Every operation from one heap, the `first` of its room or not; False where refuted."""
+        ledger = self.exploration.ledger
+        self.heaps += 1
+        self.limit_to(room)
+        ledger.progress(f"{told} ({room.told()}): {shape.picture()}")
+        state = self.state(shape, begun)
+        ledger.premise(state)
+        for _ in self.exploration.operations(state):
+            pass
+        for _ in self.exploration.odd(state) if first else ():
+            pass
+        return not ledger.refuted
 
     def limit_to(self, room: Room) -> None:
         """Has the host grant what it has, or no more than the room."""

@@ -6,7 +6,7 @@ are explored is the business of induction.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from allocator.subject import Subject
@@ -31,6 +31,7 @@ VERBS = ("free", "malloc", "realloc", "calloc", "aligned_alloc")
 ALIGNMENTS = (32, 64)
 ROOMS = (((), ()), ((128,), ()), ((160,), ()))
 QUICK = (((), ()), ((96,), ()))
+SHARES = 16  # of the heaps of full rooms
 _LEFT_OUT = frozenset({"product"})  # of calloc's arithmetic the first request says it all
 _OWN = {
     "usable": ("usable", "a used block as large as it holds each live block, and says so",
@@ -50,7 +51,7 @@ def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
     walker = walker_of(subject)
     if walker is None or not NATIVE:
         return ()
-    return (study(subject, walker, rooms_of(walker, quick)),)
+    return (study(subject, walker, rooms_of(walker, quick), 1 if quick else SHARES),)
 
 
 def rooms_of(walker: Walker, quick: bool = False) -> tuple[Room, ...]:
@@ -76,8 +77,8 @@ def hunts(subject: Subject) -> tuple[Study, ...]:
     return (*studies(subject, quick=True), *wide)
 
 
-def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
-    """All operations from all valid heaps of these rooms."""
+def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...], shares: int = 1) -> Study:
+    """All operations from all valid heaps of these rooms, in so many shares."""
     verbs = tuple(verb for verb in VERBS if verb in subject.has)
     menu = Menu(verbs, 1, ALIGNMENTS, most=walker.told("MOST", 0))
     assumptions = (
@@ -89,18 +90,22 @@ def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
         f"{menu.told()}; from one heap of each memory {ODD}",
     )
 
-    def run(module: Module, ledger: Ledger) -> Engine:
+    def share(module: Module, ledger: Ledger, indexes: Sequence[int]) -> Engine:
         host = host_of(walker, rooms)
         hooks = {**host.hooks(), **opaque.hooks_of(subject)}
         engine = Engine(module, ledger.reasoning, host.guard, hooks)
         engine.concrete = opaque.concrete_of(subject)
         exploration = OddExploration(engine, ledger, menu, host, subject.contract, subject.has)
-        Induction(exploration, walker, rooms).run()
+        Induction(exploration, walker, rooms).run(indexes, shares)
         return engine
+
+    def run(module: Module, ledger: Ledger) -> Engine:
+        return share(module, ledger, range(shares))
 
     return Study(
         NAME, tuple(_claims(subject, walker)), assumptions, (), run,
         {"operation from each heap": 1}, effort=PATIENT * 8, flags=flags_of(walker),
+        share=share, shares=shares,
     )  # fmt: skip
 
 

@@ -184,7 +184,7 @@ class Translation:
     def _atom(self, term: z3.BitVecRef):
         kind = term.decl().kind()
         if kind == z3.Z3_OP_UNINTERPRETED and not term.num_args():
-            variable = z3.Int(term.decl().name())
+            variable = z3.Int(f"{term.decl().name()}:{term.size()}")  # a name may have two widths
             self._variables[len(self._sides)] = (term, variable)
             own = (variable >= 0, variable < (1 << term.size()))
             return self._remember(term, variable, own, set())
@@ -209,7 +209,8 @@ class Translation:
         """A function of which nothing is known but that equal arguments give equal results."""
         arguments, needed = self._all(self._integer, term.children())
         sorts = [z3.IntSort()] * (len(arguments) + 1)
-        value = z3.Function(term.decl().name(), *sorts)(*arguments)
+        widths = "".join(f":{argument.size()}" for argument in (*term.children(), term))
+        value = z3.Function(f"{term.decl().name()}{widths}", *sorts)(*arguments)
         self._variables[len(self._sides)] = (term, value)
         own = (value >= 0, value < (1 << term.size()))
         return self._remember(term, value, own, needed)

@@ -18,12 +18,17 @@ Truth = bool | z3.BoolRef
 
 
 def plain(truth: Truth) -> bool | None:
-    """The truth value if it is already decided, else None."""
-    if truth.__class__ is bool:
+    """The truth value if it is already decided, else None; noted on the term, for z3 is slow."""
+    if truth.__class__ is bool or not z3.is_expr(truth):
         return truth
-    if not z3.is_expr(truth):
-        return truth
-    return True if z3.is_true(truth) else False if z3.is_false(truth) else None
+    noted = truth.__dict__
+    if "decided" not in noted:
+        kind = truth.decl().kind()
+        noted["decided"] = _DECIDED.get(kind)
+    return noted["decided"]
+
+
+_DECIDED = {z3.Z3_OP_TRUE: True, z3.Z3_OP_FALSE: False}
 
 
 def negate(truth: Truth) -> Truth:
@@ -36,17 +41,25 @@ def negate(truth: Truth) -> Truth:
 
 def every(*truths: Truth) -> Truth:
     """All of them."""
-    if any(plain(truth) is False for truth in truths):
-        return False
-    open_ = [truth for truth in truths if plain(truth) is None]
+    open_ = []
+    for truth in truths:
+        decided = plain(truth)
+        if decided is None:
+            open_.append(truth)
+        elif not decided:
+            return False
     return (z3.And(open_) if len(open_) > 1 else open_[0]) if open_ else True
 
 
 def some(*truths: Truth) -> Truth:
     """At least one of them."""
-    if any(plain(truth) is True for truth in truths):
-        return True
-    open_ = [truth for truth in truths if plain(truth) is None]
+    open_ = []
+    for truth in truths:
+        decided = plain(truth)
+        if decided is None:
+            open_.append(truth)
+        elif decided:
+            return True
     return (z3.Or(open_) if len(open_) > 1 else open_[0]) if open_ else False
 
 

@@ -73,6 +73,18 @@ class Path:
 SMALL = 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A variable that stands for a term; `whole` is as wide as that, `definition` says so.
+
+    The definition keeps the term, whose number it is known by, alive.
+    """
+
+    variable: z3.BitVecRef
+    whole: z3.BitVecRef
+    definition: z3.BoolRef
+
+
 class Reasoning:
     """Asks the solver about paths, and remembers what it has learnt.
 
@@ -85,6 +97,7 @@ class Reasoning:
         self.apart: Callable[[Path, Write, z3.BitVecRef, int], bool] = lambda *_both: False
         self.names: dict[int, tuple[z3.BitVecRef, z3.BitVecRef]] = {}
         self._names = count()
+        self._named: dict[tuple[int, int, int], _Name] = {}
 
     def model(self, path: Path) -> Model | None:
         """A state of the path; None if there is none.  Really asks unless one is known."""
@@ -132,7 +145,8 @@ class Reasoning:
     def named(self, path: Path, term: z3.BitVecRef, stem: str) -> z3.BitVecRef:
         """The same value as a variable, as narrow as its range and alignment allow.
 
-        Later terms then stay sums of variables, whose normal forms decide most questions.
+        Later terms then stay sums of variables, whose normal forms decide most questions.  The
+        same term is the same variable on every path, so that questions recur.
         """
         if is_plain(term):
             return term
@@ -142,15 +156,26 @@ class Reasoning:
             return number(0, term.size())
         zeros, high = trailing_zeros(term), self._highest(path, term)
         width = max(high.bit_length() - zeros, 1)
-        variable = self.fresh(stem, width)
-        parts = [variable] + ([number(0, zeros)] if zeros else [])
-        if width + zeros < term.size():
-            parts.insert(0, number(0, term.size() - width - zeros))
-        name = z3.Concat(*parts) if len(parts) > 1 else variable
-        path.conditions += (name == term,)
-        if path.model is not None:
-            path.model = path.model.extended(variable, path.model.value(term) >> zeros)
-        return simplify(name)
+        name = self._name_of(term, stem, width, zeros)
+        if not any(each is name.definition for each in path.conditions):
+            path.conditions += (name.definition,)
+            if path.model is not None:
+                value = path.model.value(term) >> zeros
+                path.model = path.model.extended(name.variable, value)
+        return name.whole
+
+    def _name_of(self, term: z3.BitVecRef, stem: str, width: int, zeros: int) -> _Name:
+        """The term as a variable of `width` bits with `zeros` zero bits below it."""
+        key = (term.get_id(), width, zeros)
+        known = self._named.get(key)
+        if known is None:
+            variable = self.fresh(stem, width)
+            parts = [variable] + ([number(0, zeros)] if zeros else [])
+            if width + zeros < term.size():
+                parts.insert(0, number(0, term.size() - width - zeros))
+            whole = z3.Concat(*parts) if len(parts) > 1 else variable
+            known = self._named[key] = _Name(variable, simplify(whole), whole == term)
+        return known
 
     def _highest(self, path: Path, term: z3.BitVecRef) -> int:
         """An upper bound of the term; asks whether it is small where its form does not say so."""

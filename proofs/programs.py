@@ -196,7 +196,8 @@ class Exploration:
             yield from self._release(state.fork(), block)
 
     def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
-        name, most = f"size.{len(state.scene.story)}", self.menu.most
+        # The same name from every heap that an induction begins with.
+        name, most = f"size.{len(state.scene.story) - state.scene.built}", self.menu.most
         bits = (most or self.host.limit).bit_length()
         if self.menu.by_powers:
             return ((state.fork(), one) for one in sizes.by_power(name, bits if most else WORD))
@@ -393,7 +394,7 @@ class Exploration:
 
     def _any_index(self) -> z3.BitVecRef:
         width = (self.menu.most or self.host.limit).bit_length()
-        return z3.ZeroExt(WORD - width, self.engine.reasoning.fresh("index", width))
+        return z3.ZeroExt(WORD - width, z3.BitVec("index", width))  # none lives to see another
 
     def _split(self, path: Path, truth):
         return self.engine.reasoning.split(path, truth)

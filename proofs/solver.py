@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import z3
 
+from proofs.answers import Answers
 from proofs.integers import NoIntegerForm, Query, Translation, with_ones
 from proofs.second import Disagreement, Second
 
 BUDGET = 10_000_000
+BRIEF = 100_000  # of linear integers: what takes them longer, bit-vectors mostly answer at once
 # Units of work: one for a basic block, more for a question; about half a millisecond each.
 A_QUESTION, A_HARD_QUESTION = 20, 200
 BRISK, PATIENT = 150_000, 4_000_000
@@ -32,10 +34,15 @@ class Model:
 
     values: tuple[tuple[z3.BitVecRef, z3.BitVecNumRef], ...]
     native: z3.ModelRef
+    _held: dict[int, tuple[z3.BoolRef, bool]] = field(default_factory=dict, compare=False)
 
     def holds(self, condition: z3.BoolRef) -> bool:
-        """Whether the condition is true in this state."""
-        return z3.is_true(self._evaluate(condition))
+        """Whether the condition is true in this state; remembered, for questions recur."""
+        known = self._held.get(condition.get_id())
+        if known is None:
+            known = (condition, z3.is_true(self._evaluate(condition)))
+            self._held[condition.get_id()] = known
+        return known[1]
 
     def value(self, term: z3.BitVecRef) -> int:
         """The term's unsigned value in this state."""
@@ -57,7 +64,11 @@ class StandingSolver:
 
     Definitions are asserted for good, since they narrow nothing; each condition stands behind a
     literal of its own, and a query is a set of literals.
+
+    core  which conditions of the query that had no model last were enough for that, by index
     """
+
+    core: Sequence[int] = ()
 
     def __init__(self) -> None:
         self._start()
@@ -77,10 +88,15 @@ class StandingSolver:
                 self._defined.add(index)
                 self._native.add(*sides)
         self._native.set("rlimit", budget)
-        answer = self._native.check(*map(self._literal, query.conditions))
+        literals = [self._literal(condition) for condition in query.conditions]
+        answer = self._native.check(*literals)
         if answer == z3.unknown:
             raise Unknown(self._native.reason_unknown())
-        return self._native.model() if answer == z3.sat else None
+        if answer == z3.sat:
+            return self._native.model()
+        core = {literal.get_id() for literal in self._native.unsat_core()}
+        self.core = [index for index, literal in enumerate(literals) if literal.get_id() in core]
+        return None
 
     def _literal(self, condition: z3.BoolRef) -> z3.BoolRef:
         known = self._literals.get(condition.get_id())
@@ -97,6 +113,9 @@ def _model_of(query: Query, native: z3.ModelRef) -> Model:
         for term, variable in query.variables
     ]
     return Model(tuple((term, z3.BitVecVal(value, term.size())) for term, value in values), native)
+
+
+_Decided = tuple[Model | None, Sequence[int]]  # where there is no model: a core, by index
 
 
 @dataclass
@@ -119,6 +138,11 @@ class Solver:
     seconds: float = 0.0
     _standing: StandingSolver = field(default_factory=StandingSolver)
     _translation: Translation = field(default_factory=Translation)
+    _answers: Answers[Model] = field(default_factory=Answers)
+
+    def another(self) -> Solver:
+        """One that knows nothing yet, with as much patience as this one has left."""
+        return Solver(self.integers, self.budget, self.effort, self.poll, self.second)
 
     def spend(self, units: int = 1) -> None:
         """Takes units of work off what is left; raises Unknown when that was all."""
@@ -129,15 +153,29 @@ class Solver:
     def model(self, conditions: Sequence[z3.BoolRef], premise: bool = False) -> Model | None:
         """A state in which all conditions hold, None if there is none; raises Unknown."""
         self.poll()
+        question = self._answers.question(conditions)
+        model = self._answers.model(question)
+        if model is None and self._answers.is_hopeless(question):
+            self.spend()
+        elif model is None:
+            model = self._asked(conditions)
+        if self.second is not None and (model is None or premise):
+            self._ask_again(self.second, conditions, model is not None)
+        return model
+
+    def _asked(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
+        """The answer to a new question, which is kept."""
         self.spend(A_QUESTION)
         self.queries += 1
         started = time.process_time()
         try:
-            model = self._decide(conditions)
+            model, core = self._decide(conditions)
         finally:
             self.seconds += time.process_time() - started
-        if self.second is not None and (model is None or premise):
-            self._ask_again(self.second, conditions, model is not None)
+        if model is None:
+            self._answers.found_none([conditions[index] for index in core])
+        else:
+            self._answers.found(conditions, model)
         return model
 
     def _ask_again(self, second: Second, conditions: Sequence[z3.BoolRef], holds: bool) -> None:
@@ -146,21 +184,33 @@ class Solver:
         except Disagreement as error:
             raise Unknown(str(error)) from None
 
-    def _decide(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
-        if self.integers:
-            try:
-                return self._decide_integers(conditions)
-            except (NoIntegerForm, Unknown):
-                self.as_bits += 1
-        native = self._check(z3.SolverFor("QF_UFBV"), conditions)
-        return Model((), native) if native is not None else None
+    def _decide(self, conditions: Sequence[z3.BoolRef]) -> _Decided:
+        """Integers in brief, then bit-vectors, then integers with all patience."""
+        if not self.integers:
+            return self._decide_bits(conditions)
+        try:
+            return self._decide_integers(conditions, min(BRIEF, self.budget))
+        except NoIntegerForm:
+            return self._decide_bits(conditions)
+        except Unknown:
+            pass
+        try:
+            return self._decide_bits(conditions)
+        except Unknown:
+            return self._decide_integers(conditions, self.budget)
 
-    def _decide_integers(self, conditions: Sequence[z3.BoolRef]) -> Model | None:
+    def _decide_bits(self, conditions: Sequence[z3.BoolRef]) -> _Decided:
+        self.as_bits += 1
+        native = self._check(z3.SolverFor("QF_UFBV"), conditions)
+        return Model((), native) if native is not None else None, range(len(conditions))
+
+    def _decide_integers(self, conditions: Sequence[z3.BoolRef], budget: int) -> _Decided:
         query = self._translation.query(conditions)
-        native = self._standing.model(query, self.budget)
+        native = self._standing.model(query, budget)
+        core = self._standing.core
         if native is not None and query.products:
-            native = self._multiplied(query, native)
-        return None if native is None else _model_of(query, native)
+            native, core = self._multiplied(query, native), range(len(conditions))
+        return None if native is None else _model_of(query, native), core
 
     def _multiplied(self, query: Query, native: z3.ModelRef) -> z3.ModelRef | None:
         """A model in which products are products: as found, or with a factor of 1, or any.

@@ -48,6 +48,7 @@ class Study:
     effort   units of work after which it gives up; solver.py says what a unit is
     bounds   smaller bounds of single claims, by name
     flags    what its module is compiled with beside the subject's own; None for the usual
+    share    explores these of its `shares` alone, by index, and what comes before all of them
     """
 
     name: str
@@ -60,6 +61,8 @@ class Study:
     store: int = 0
     effort: int = PATIENT
     flags: tuple[str, ...] | None = None
+    share: Callable[[Module, Ledger, Sequence[int]], Engine] | None = None
+    shares: int = 1
 
     def bound_of(self, claim: Claim) -> dict[str, int] | None:
         """The bound up to which the claim is looked at."""

@@ -138,7 +138,8 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
 
     canaries/NAME/CLAIM.toml where that is, else the one that canaries/NAME.toml names, else the
     subject itself in the wrapper that breaks the claim of any subject, else the bugs planted under
-    the rule.  One that is not ours has its wrapper, and borrows the rest from the reference.
+    the rule, and then what bounded programs must be refuted on for that.  One that is not ours has
+    its wrapper, and borrows the rest from the reference.
     """
     name = subject.name.partition("+")[0] if subject.bundled else REFERENCE
     own = HERE / "canaries" / name / f"{claim.name}.toml"
@@ -156,6 +157,9 @@ def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
         for bug in catalogue.planted_bugs(name):
             if bug.rule == claim.rule:
                 yield Planted(subject_of(bug.subject))
+        of_programs = own.with_name(f"bounded.{claim.family}.toml")
+        if of_programs.is_file():
+            yield _planted(name, of_programs)
 
 
 def _wrapper(subject: Subject, claim: Claim) -> Path | None:

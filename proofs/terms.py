@@ -264,6 +264,12 @@ def _digits(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef
     """A concatenation as a number: each part an unsigned digit, taken apart if it cannot wrap."""
     shift = 0
     for part in reversed(term.children()):
+        whole = _cleared(part, shift, term.size())
+        if whole is not None:
+            yield factor * whole.constant, None
+            for coefficient, atom in whole.parts:
+                yield factor * coefficient, atom
+            return
         total = as_sum(part)
         low, high = total.bounds()
         if not total.parts:
@@ -275,6 +281,20 @@ def _digits(term: z3.BitVecRef, factor: int) -> Iterator[tuple[int, z3.BitVecRef
         else:
             yield factor << shift, total.term()
         shift += part.size()
+
+
+def _cleared(part: z3.BitVecRef, shift: int, width: int) -> Sum | None:
+    """All of a term but its lowest `shift` bits, where those are known: the term less their value.
+
+    That is right modulo 2**width, although the term itself may wrap around.
+    """
+    if part.decl().kind() != z3.Z3_OP_EXTRACT or part.params() != [width - 1, shift]:
+        return None
+    source = part.arg(0)
+    below = low_bits(source, shift) if source.size() == width else None
+    if below is None:
+        return None
+    return as_sum(source).minus(Sum(below, (), width))
 
 
 @remembered

@@ -28,6 +28,7 @@ from proofs.rebuild import reached
 from proofs.remember import forget
 from proofs.replay import Replay, replay
 from proofs.second import Second
+from proofs.shares import Shared
 from proofs.solver import Solver, Unknown
 from proofs.study import FellShort, Study, within
 from proofs.subjects import NoSubject, as_proved, compiled, inputs_of, studies_of
@@ -150,6 +151,16 @@ def verify(
             _keep(subject, module, study, claims, reports, limits)
 
 
+def is_known(
+    subject: Subject, study: Study, claims: Sequence[Claim], kind: str, limits: Limits
+) -> bool:
+    """Whether an earlier run has found all of it out; raises NoSubject."""
+    if limits.cross_check:
+        return False
+    module = compiled(subject, kind)
+    return _recalled(subject, module, study, tuple(claims), limits) is not None
+
+
 def _key(subject: Subject, module: Module, study: Study, claims, limits: Limits) -> str:
     told = (claims, study.assumptions, study.entered, study.bound, study.bounds, study.effort)
     canaries = verdicts.digest_of(inputs_of(subject))
@@ -196,9 +207,12 @@ def verify_study(
     second = Second() if limits.cross_check else None
     solver = Solver(effort=study.effort, poll=poll, second=second)
     ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
-    explored = _explored(module, study, ledger)
+    # A second solver wants to be asked everything, so there nothing is taken from earlier shares.
+    cut = study.shares > 1 and second is None
+    shared = Shared(subject, module, study, limits.since) if cut else None
+    explored = _explored(module, study, ledger, shared)
     coverage = _coverage(module, subject, explored.engine)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - started + ledger.ahead
     for claim in claims:
         report = Report(claim, PROVED, study.bound_of(claim), study.assumptions)
         report.seconds = seconds / len(claims)
@@ -250,12 +264,14 @@ def _heap_of(refutation) -> list[str]:
     return [f"in the heap {shape.picture()} (bytes of each block; # used, . free)"] if shape else []
 
 
-def _explored(module: Module, study: Study, ledger: Ledger) -> _Explored:
+def _explored(
+    module: Module, study: Study, ledger: Ledger, shared: Shared | None = None
+) -> _Explored:
     missing = [name for name in study.entered if name not in module.functions]
     if missing:
         return _Explored(trouble=f"there is no function {missing[0]}")
     try:
-        return _Explored(study.run(module, ledger))
+        return _Explored(shared.run(ledger) if shared else study.run(module, ledger))
     except FellShort as short:
         return _Explored(short.engine, short=short)
     except (Unknown, LoopLimit, UnsupportedIr, WalkError) as error:
@@ -300,6 +316,7 @@ __all__ = [
     "NoSubject",
     "Report",
     "claims_matching",
+    "is_known",
     "unfinished",
     "verify",
     "verify_study",

@@ -12,7 +12,7 @@ FIELDS = ("newest",)
 ARENA, HEAD, GRAIN, SMALLEST, USED = 32, 16, 16, 32, 1
 PAGE = 32
 FLAGS = (f"-DMEM_PAGE={PAGE}",)
-ROOMS = (((), ()), ((), (160,)), ((), (96, 64)))
+ROOMS = (((), ()), ((), (192,)), ((), (96, 64)))
 QUICK = (((), ()), ((), (96,)), ((), (64, 64)))
 
 

@@ -21,7 +21,7 @@ from allocator.parts.windows import listed
 HEADER = '#include "explicit_list.h"'
 FIELDS = ("first", "end", "limit", "free_list", "address_ordered")
 RULES = ("tiling", "tags", "adjacent_free", "free_list")
-ROOMS = (((), ()), ((176,), ()), ((168,), ()), ((64, 48), ()))
+ROOMS = (((), ()), ((176,), ()), ((104,), ()), ((64, 48), ()))
 QUICK = (((), ()), ((96,), ()))
 
 
