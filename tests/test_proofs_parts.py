@@ -97,7 +97,7 @@ def test_an_initialisation_that_gives_all_back_leaves_one_heap():
     assert begun.scene.pages.requests.granted > 1
 
 
-def test_what_two_wrappings_of_a_subject_have_in_common_is_read_once():
+def test_what_two_wrappings_share_is_read_once():
     subject = subject_of("sbrk_list")
     plain = compiled(subject)
     wrapped = compiled(subject, wrapper=CANARIES / "any" / "overlap.c")
