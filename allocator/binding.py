@@ -22,6 +22,7 @@ _PROTOTYPES = {
     "executor_begin": (None, [_POINTER]),
     "executor_step": (None, [_POINTER]),
     "executor_end": (None, [_POINTER]),
+    "executor_enumerate": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _U64, _U64]),
     "executor_walk": (_SIZE, [_POINTER, _POINTER, _SIZE]),
     "executor_run_bytes": (_U32, [_POINTER, _POINTER, ctypes.c_char_p, _SIZE]),
     "executor_search": (_U64, [_POINTER, _POINTER, _U64, _U64, _SIZE]),
@@ -173,6 +174,11 @@ class Door:
     def walk(self, offset: int, capacity: int) -> int:
         """Writes the subject's blocks at `offset` of the region; how many there are."""
         return int(self._harness.executor_walk(self._executor, self.address + offset, capacity))
+
+    def enumerate(self, offset: int, choices: int, count: int, most: int) -> int:
+        """Tries operations on every heap: harness/enumerate.h; 0 if there is no memory."""
+        area = self.address + offset
+        return int(self._harness.executor_enumerate(self._executor, area, choices, count, most))
 
     def run_bytes(self, data: bytes) -> int:
         """Decodes and runs one program; not 0 if it is suspicious."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal as signals
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from allocator.region import (
     DEFAULT_STORE,
     PREBUILT_STORE,
     WALK_CAPACITY,
+    Choice,
     Region,
+    Tally,
     capacity_for,
 )
 from allocator.sandbox import Child, ChildDied, ChildRefused
@@ -111,6 +114,23 @@ class Executor:
         self.region.write_request(0, 0, check, cpu_limit_ms)
         return self._call(sandbox.SEARCH, seed=seed, count=count, length=length, limits=limits)
 
+    def enumerate(self, choices: Sequence[Choice], count: int, most: int, *, live: int = 0,
+                  store: int = 0, check: str = "end", cpu_limit_ms: int = CPU_LIMIT_MS
+                  ) -> Tally:  # fmt: skip
+        """Tries `count` operations, breadth first on every heap that these choices lead to.
+
+        Stops early at a suspicious run (last_run().suspicious), at `most` heaps, or when every heap
+        is done.  Where `live` blocks live no other is asked for.  No choices: goes on with the
+        enumeration under way.
+        """
+        self.region.write_request(0, store, check, cpu_limit_ms)
+        told = [Choice(0, live), *choices] if choices else []
+        self.region.write_choices(told)
+        done = self._call(sandbox.ENUMERATE, length=len(told), count=count, seed=most)
+        if not done and not getattr(self, "_death", None):
+            raise SubjectError(f"{self.subject.name}: no memory to enumerate its heaps")
+        return self.region.read_tally()
+
     def last_trace(self) -> Trace:
         """The trace that ran last."""
         return replace(self.region.read_trace(), subject=self.subject.name)
@@ -180,6 +200,9 @@ class InProcess(Executor):
             return door.search(*(operands[name] for name in ("seed", "count", "length")))
         if command == sandbox.WALK:
             return door.walk(self.region.walk_offset, WALK_CAPACITY)
+        if command == sandbox.ENUMERATE:
+            told = (operands[name] for name in ("length", "count", "seed"))
+            return door.enumerate(self.region.walk_offset, *told)
         calls = {sandbox.RUN: door.run, sandbox.BEGIN: door.begin, sandbox.STEP: door.step}
         calls.get(command, door.end)()
         return 1

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from models.contract import Contract
 from models.observation import (
@@ -22,13 +24,13 @@ from models.observation import (
     Run,
     Stage,
 )
-from models.trace import NIL, NO_NAME, OP_BYTES, Op, Trace, pack_ops, unpack_ops
+from models.trace import NIL, NO_NAME, OP_BYTES, Kind, Op, Trace, pack_ops, unpack_ops
 
 REGION_HEADER = 512
 WALK_CAPACITY = 1 << 14
 DEFAULT_STORE, PREBUILT_STORE = 16 << 20, 256 << 20  # products take more before they start
 CONFIG = struct.Struct("<QQQQII15B1x")
-BLOCK = struct.Struct("<QQQ")
+BLOCK, TALLY = struct.Struct("<QQQ"), struct.Struct("<5Q")
 CHECKS = {"none": 0, "end": 1, "each": 2, "race": 4}
 
 _MALLOC_ZERO = {"any": 0, "null": 1, "unique": 2}
@@ -72,6 +74,29 @@ def capacity_for(trace: Trace) -> int:
     """How many operations a region must hold for this trace: names index a table of that size."""
     highest = max((op.name for op in trace.ops if op.name != NO_NAME), default=0)
     return max(len(trace), highest + 1)
+
+
+class Choice(NamedTuple):
+    """An operation to be tried on every heap; of a free or a resize, the block comes later."""
+
+    kind: Kind | int
+    first: int = 0
+    second: int = 0
+
+
+class Tally(NamedTuple):
+    """How far an enumeration is: harness/enumerate.h.
+
+    heaps       different ones met; `waiting` of them have not had every operation tried
+    operations  tried; longest: operations of the longest program
+    too_large   more memory was granted than is compared, so that nothing is known
+    """
+
+    heaps: int
+    waiting: int
+    operations: int
+    too_large: int
+    longest: int
 
 
 class Region:
@@ -165,6 +190,15 @@ class Region:
         """Blocks that a walk left: (address, size, used)."""
         raw = self.memory[self._walk_at : self._walk_at + count * BLOCK.size]
         return tuple(BLOCK.iter_unpack(raw))
+
+    def write_choices(self, choices: Sequence[Choice]) -> None:
+        """Puts them where a walk leaves its blocks."""
+        raw = b"".join(BLOCK.pack(*choice) for choice in choices)
+        self.memory[self._walk_at : self._walk_at + len(raw)] = raw
+
+    def read_tally(self) -> Tally:
+        """What an enumeration left in their place."""
+        return Tally(*TALLY.unpack_from(self.memory, self._walk_at))
 
     @property
     def walk_offset(self) -> int:

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from allocator import build
 
-RUN, BEGIN, STEP, END, WALK, SEARCH = range(1, 7)
+RUN, BEGIN, STEP, END, WALK, SEARCH, ENUMERATE = range(1, 8)
 _LIMITS_CAPACITY = 1024
 _COMMAND = struct.Struct(f"<IIQQ{_LIMITS_CAPACITY}s")
 _REPLY = struct.Struct("<Q")

@@ -30,7 +30,7 @@ from allocator.catalogue import bundled, planted_bugs
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
 from ci.killing import plan as plans
-from ci.killing import rules, schedule, summary, survivors, targets
+from ci.killing import proving, rules, schedule, summary, survivors, targets
 from ci.killing.attempt import LAYERS, Attempt, Terms
 from ci.killing.engines import ENGINES
 from ci.killing.journal import Journal
@@ -59,6 +59,7 @@ examples:
   python ci/kill_table.py tlsf --mutants all --cpu-seconds 60 --jobs 8
   python ci/kill_table.py explicit_list --bugs --layers black --engines dense,guided,stateful
   python ci/kill_table.py buddy --mutants 60 --resume      goes on where it was interrupted
+  python ci/kill_table.py sbrk_list --engines saved --prove-survivors 120
   python ci/kill_table.py --rules                          is every rule needed?
 
 exit status: 0 every survivor is explained in ci/killing/survivors.toml; 1 one is not, or a rule has
@@ -87,6 +88,8 @@ def parser() -> Parser:
     it.add_argument("--out", type=Path, default=Path("out/kill_table"), help="default: %(default)s")
     it.add_argument("--write", action="store_true", help="put the figures into ci/KILLS.md")
     it.add_argument("--report", type=Path, metavar="FILE", help="write the page here too (HTML)")
+    it.add_argument("--prove-survivors", type=_positive, default=0, metavar="S",
+                    help="ask proofs/ if survivors are equivalent, S s of CPU each")  # fmt: skip
     it.add_argument("--rules", action="store_true", help="only ask whether every rule is needed")
     return it
 
@@ -151,6 +154,18 @@ class Session:
                 self._attempts(engines, words.cpu_seconds)
         except KeyboardInterrupt:
             self.board.interrupted = True
+
+    def prove(self) -> None:
+        """Asks of each survivor that is not proved yet whether it can be told from the original."""
+        known = self.board.known
+        targets = [
+            row.target
+            for row in self.board.survivors
+            if getattr(survivors.of(row.target, known), "word", "") != survivors.PROVED
+        ]
+        with self._progress("proofs") as tell:
+            for proof in proving.proofs_of(targets, self._words.prove_survivors, tell):
+                print(proof.told(), flush=True)
 
     def _plan(self, spec: str, tell: plans.Tell) -> Plan:
         words = self._words
@@ -267,6 +282,8 @@ def main(arguments: list[str] | None = None) -> int:
         session = Session(words, console)
         session.run()
         session.write()
+        if words.prove_survivors and not session.board.interrupted:
+            session.prove()
     except SubjectError as error:
         print(f"ci/kill_table.py: {error}", file=sys.stderr)
         return 2

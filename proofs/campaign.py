@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 from allocator import artifacts
 from allocator.subject import Subject
+from proofs.claims import NARROW, PROVED
+from proofs.coverage import Looked, beyond, places_of
 from proofs.side_by_side import Ended, side_by_side
 from proofs.subjects import CACHE, compiled, studies_of
 from proofs.verify import Limits, Report, claims_matching, unfinished, verify
@@ -74,7 +76,23 @@ class Campaign:
             claims = claims_matching(subject, self.claim, self.quick, self.kind)
             order = {claim.name: rank for rank, claim in enumerate(claims)}
             known.sort(key=lambda report: order[report.claim.name])
+        self._narrow()
         return self.done
+
+    def _narrow(self) -> None:
+        """Calls narrow what was proved of less than all the code that it entered."""
+        held = [
+            (report, _looked(name, report))
+            for name, reports in self.done.items()
+            for report in reports
+            if report.verdict == PROVED
+        ]
+        for report, looked in held:
+            report.uncovered = beyond(looked, [each for _, each in held])
+            if report.uncovered:
+                report.verdict = NARROW
+                places = places_of(compiled(self.chosen[looked.owner], self.kind))
+                report.uncovered = tuple(places.get(one, one) for one in report.uncovered)
 
     def _jobs(self) -> list[Job]:
         return [
@@ -116,7 +134,7 @@ class Campaign:
         if not any(each.cached for each in own):
             self._times[self._key(job)] = seconds
             artifacts.put(_TIMES, json.dumps(self._times).encode())
-        proved = sum(each.verdict == "proved" for each in own)
+        proved = sum(each.verdict == PROVED for each in own)
         self._say(f"{job.name}: {job.study}: {proved} of {len(own)} proved")
 
     def _key(self, job: Job) -> str:
@@ -138,6 +156,11 @@ class Campaign:
             left = sum(map(self._takes, self._left)) / self.workers
             line += f", some {left:.0f} s left if all is to be found out"
         self.tell(f"{line}  {text}")
+
+
+def _looked(name: str, report: Report) -> Looked:
+    study, _, family = report.claim.name.partition(".")
+    return Looked(name, study, family, frozenset(report.executed), report.uncovered)
 
 
 def _known_times() -> dict[str, float]:

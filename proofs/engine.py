@@ -49,6 +49,10 @@ class LoopLimit(Exception):
     """A feasible path went round a loop too often: nothing can be said beyond it."""
 
 
+class _NoState(Exception):
+    """Nothing is left of a path: what follows on it is followed by nobody."""
+
+
 @dataclass(slots=True)
 class _Frame:
     """Where a path stands inside one function."""
@@ -79,7 +83,7 @@ class Engine:
     guard     (engine, path, address, size, writes) -> when the access is allowed
     rounds    how often a path may enter one block of one activation on a condition it can choose
     concrete  functions whose results are taken one by one, each on a path of its own
-    covered   (function, block) pairs executed so far
+    covered   (function, block) pairs executed so far, by a path that has a state
     ended     paths that ended inside a call: undefined behaviour, abort
     """
 
@@ -219,7 +223,10 @@ class Engine:
                     if not self._call(function, frame, step.instruction, operands, frames):
                         return None
                     continue
-                self._simple(function, frame, step, operands)
+                try:
+                    self._simple(function, frame, step, operands)
+                except _NoState:
+                    return None
 
     def _enter(self, function: Function, block: ReadyBlock, frame: _Frame) -> None:
         """Counts the visit and gives the block's phis their values, all at once."""
@@ -353,8 +360,7 @@ class Engine:
         if self.reasoning.assume(wild, negate(allowed)):
             self.end(wild, "bounds", what)
             if not self.reasoning.assume(path, allowed):
-                path.conditions += (z3.BoolVal(False),)  # no state is left to go on with
-                path.model = None
+                raise _NoState
         return True
 
     def _check_division(self, function, path: Path, instruction: Instruction, values) -> None:

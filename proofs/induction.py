@@ -15,9 +15,9 @@ from proofs.gaze import Gaze, looked
 from proofs.host import ARENA, Host, Pages
 from proofs.logic import Truth, at_most, equal, every, some
 from proofs.memory import Fill, Memory, Scribble, Word, Write
+from proofs.oddities import OddExploration
 from proofs.opaque import applied
 from proofs.path import Path, PathAsker
-from proofs.programs import Exploration
 from proofs.scenery import Block, Scene, Step, lasting_writes
 from proofs.sight import seen, term_of, truth_of
 from proofs.terms import WORD, constant_of, number
@@ -68,7 +68,7 @@ class Induction:
     heaps  how many heaps that were, counted while it runs
     """
 
-    exploration: Exploration
+    exploration: OddExploration
     walker: Walker
     rooms: tuple[Room, ...]
     heaps: int = 0
@@ -92,12 +92,14 @@ class Induction:
         begun = self.begin()
         for room in self.rooms:
             self.limit_to(room)
-            for shape in self.shapes(room):
+            for index, shape in enumerate(self.shapes(room)):
                 self.heaps += 1
                 ledger.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
                 state = self.state(shape, begun)
                 ledger.premise(state)
                 for _ in self.exploration.operations(state):
+                    pass
+                for _ in self.exploration.odd(state) if not index else ():
                     pass
                 if ledger.refuted:
                     return

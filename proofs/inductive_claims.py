@@ -18,7 +18,8 @@ from proofs.engine import Engine
 from proofs.host import PAGE, Host
 from proofs.induction import NO_HOLDER, NOBODYS, Induction, Room
 from proofs.ir import Module
-from proofs.programs import Exploration, Menu
+from proofs.menu import ODD, Menu
+from proofs.oddities import OddExploration
 from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
 from proofs.target import NATIVE
@@ -85,7 +86,7 @@ def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
         + "; all other bytes unknown",
         f"at most {GROWTH} bytes more are granted; frees and resizes are valid",
         *opaque.told_of(subject, flags_of(walker)),
-        menu.told(),
+        f"{menu.told()}; from one heap of each memory {ODD}",
     )
 
     def run(module: Module, ledger: Ledger) -> Engine:
@@ -93,7 +94,7 @@ def study(subject: Subject, walker: Walker, rooms: tuple[Room, ...]) -> Study:
         hooks = {**host.hooks(), **opaque.hooks_of(subject)}
         engine = Engine(module, ledger.reasoning, host.guard, hooks)
         engine.concrete = opaque.concrete_of(subject)
-        exploration = Exploration(engine, ledger, menu, host, subject.contract, subject.has)
+        exploration = OddExploration(engine, ledger, menu, host, subject.contract, subject.has)
         Induction(exploration, walker, rooms).run()
         return engine
 

@@ -141,9 +141,11 @@ class Module:
     """A whole module, with the hash of the text it was read from.
 
     unreadable  why a function is not among `functions`, by its name
+    places      (function, block) -> file:line of its first instruction, where that is known
     """
 
     functions: Mapping[str, Function]
     globals: Mapping[str, GlobalVariable]
     digest: str
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[tuple[str, str], str] = field(default_factory=dict)

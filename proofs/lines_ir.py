@@ -19,12 +19,39 @@ def placed(why: str, function: str, text: str) -> str:
         return told
     body = text[start.start() :].partition("\n}\n")[0]
     found = re.search(rf"^ +{re.escape(shown)}.*!dbg !(\d+)", body, re.MULTILINE)
-    if not found:
-        return told
-    entries = dict(re.findall(r"^!(\d+) = (?:distinct )?(!DI\w+\(.*\))$", text, re.MULTILINE))
-    entry = entries.get(found[1], "")
-    line = re.search(r"line: (\d+)", entry)
-    return f"{told} ({_file(entry, entries)}:{line[1]})" if line else told
+    where = Lines(text).at(found[1]) if found else ""
+    return f"{told} ({where})" if where else told
+
+
+class Lines:
+    """The line tables of a module's text."""
+
+    def __init__(self, text: str) -> None:
+        pattern = r"^!(\d+) = (?:distinct )?(!DI\w+\(.*\))$"
+        self._entries = dict(re.findall(pattern, text, re.MULTILINE))
+
+    def of_blocks(self, text: str) -> dict[tuple[str, str], str]:
+        """(function, block) -> file:line of the first instruction in it that has one."""
+        found: dict[tuple[str, str], str] = {}
+        function = block = ""
+        for line in text.splitlines():
+            begins = re.match(r'define .*@"?([^"( ]+)"?\(', line)
+            label = re.match(r'"?([^" ]+?)"?:', line)
+            if begins:
+                function = begins[1]
+            elif label:
+                block = label[1]
+            elif "!dbg !" in line and (function, block) not in found:
+                where = self.at(re.search(r"!dbg !(\d+)", line)[1])
+                if where:
+                    found[function, block] = where
+        return found
+
+    def at(self, number: str) -> str:
+        """file:line of an entry, "" for line 0: what the compiler made of itself."""
+        entry = self._entries.get(number, "")
+        line = re.search(r"\bline: (\d+)", entry)
+        return f"{_file(entry, self._entries)}:{line[1]}" if line and line[1] != "0" else ""
 
 
 def _file(entry: str, entries: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from models.trace import Op
 from proofs.terms import WORD
 
+ODD = "free(NULL), realloc(NULL, n), an alignment of 8 or 24, a product that overflows"
 GAPS = (16, 25)  # bytes that others take: a multiple of 16, and not
 
 
@@ -37,7 +38,12 @@ class Menu:
         extra = (
             f"; others may take {GAPS[0]} or {GAPS[1]} bytes before each" if self.foreign else ""
         )
+        if self.verbs == ("odd",):
+            return f"as the last operation {ODD}"
         extra += f"; of up to {self.most} bytes" if self.most else ""
+        extra += (
+            ", or resized to more than there is" if self.most and "realloc" in self.verbs else ""
+        )
         if self.prefix:
             extra += f"; after {', '.join(map(str, self.prefix))}"
         return f"{', '.join(self.verbs)}{self._aligned()}: up to {self.depth} operations{extra}"

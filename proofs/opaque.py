@@ -35,6 +35,11 @@ def hooks_of(subject: Subject) -> dict[str, Hook]:
     return ends | {name: _any_function(name, width) for name, width in table.items()}
 
 
+def aborting_of(subject: Subject) -> frozenset[str]:
+    """The functions that are taken to end in abort."""
+    return frozenset(_table(subject, ABORTING))
+
+
 def concrete_of(subject: Subject) -> frozenset[str]:
     """The functions whose results are taken one by one."""
     return frozenset(_table(subject, CHOOSING))

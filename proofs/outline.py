@@ -43,17 +43,12 @@ LETTERS = {"b": BESIDE, ".": UNSEEN}
 class Case:
     """A window: its blocks from the lowest up, and in which order lists and pointers visit what.
 
-    blocks  a letter each: U used, F free; an f in front: what lies below them is free
+    blocks  a letter each: U used, F free
     order   a digit: that block; b: a free block somewhere else; `.`: free blocks that are not seen
     """
 
     blocks: str
     order: str = ""
-
-    @property
-    def below_used(self) -> bool:
-        """Whether what lies right below is used."""
-        return not self.blocks.startswith("f")
 
     def told(self) -> str:
         """In a few letters."""
@@ -85,7 +80,7 @@ class Run:
 
 def runs_of(case: Case, grid: Grid, small: bool = False) -> tuple[tuple[Run, ...], list]:
     """The runs of a case, the window's own first; and the blocks that the order leads to."""
-    inner = _run("window", INNER, case.blocks.lstrip("f"), grid, small)
+    inner = _run("window", INNER, case.blocks, grid, small)
     runs, order = [inner], []
     for letter in case.order:
         if letter.isdigit():
@@ -183,7 +178,6 @@ class Outline(View):
 
     runs: tuple[tuple[Number, Number], ...] = ()
     parts: tuple[Run, ...] = ()
-    below_used: bool = True
     order: list = field(default_factory=list)
     reasoning: Reasoning = None  # type: ignore[assignment]
     words: dict[tuple, tuple] = field(default_factory=dict)
@@ -290,11 +284,6 @@ class Sighting(Gaze):
     """A walk of the window after an operation."""
 
     LARGEST = LARGEST
-
-    @property
-    def below_used(self) -> bool:
-        """Whether what lies right below the window is used."""
-        return self.path.scene.shape.case.below_used
 
     @property
     def runs(self) -> tuple[tuple[Number, Number], ...]:

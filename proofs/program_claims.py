@@ -22,7 +22,8 @@ from proofs.engine import Engine, LoopLimit
 from proofs.host import ABORTS, Host
 from proofs.ir import Module
 from proofs.menu import Menu
-from proofs.programs import Exploration, broken
+from proofs.oddities import OddExploration
+from proofs.programs import broken
 from proofs.scenery import PTRDIFF_MAX
 from proofs.solver import BRISK, PATIENT, Unknown
 from proofs.study import FellShort, Study
@@ -40,7 +41,7 @@ UNCHECKED_TOLD = ("its own word on the layout is not asked",)
 CLASSED = {"tlsf": True, "buddy": True}
 PLENTY_OF = {"tlsf": 2**20}
 QUICK_PLENTY_OF = {"tlsf": 2**13}
-MANY_OF = {"tlsf": (32, 64, 4096, 2**32, 2**62, 2**63)}
+MANY_OF = {"tlsf": (32, 64, 4096, *(2**power for power in (32, 62, 63) if power < TARGET.bits))}
 MOST_OF = {"tlsf": 2**6 - 1, "buddy": 2**8 - 1, "bump+marks": 2**8 - 1}
 EVERY_VERB = ("malloc", "free", "realloc", "calloc", "aligned_alloc")
 _FEW, _MANY = (64, 4096), tuple(2**bit for bit in range(TARGET.bits))
@@ -97,6 +98,7 @@ def _plenty(subject: Subject, quick: bool) -> int:
 def few(subject: Subject, quick: bool) -> Bound:
     """Short programs."""
     menus = [Menu(EVERY_VERB, 1 if quick else 2, _FEW)]
+    menus.append(Menu(("odd",), 1))
     if quick:
         menus.append(Menu(("malloc", "free", "realloc"), 2))
     elif subject.contract.foreign:
@@ -198,12 +200,12 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
         covered: set[tuple[str, str]] = set()
         engine: Engine | None = None
         for index, menu in enumerate(bound.menus):
-            before, reached = engine, Counter(ledger.reached)
+            before, reached, seen = engine, Counter(ledger.reached), set(covered)
             host = Host(bound.limit, joined=_joins(subject))
             hooks = {**host.hooks(), **opaque.hooks_of(subject)}
             engine = Engine(module, ledger.reasoning, host.guard, hooks, covered=covered)
             engine.concrete = opaque.concrete_of(subject)
-            exploration = Exploration(engine, ledger, menu, host, subject.contract, has)
+            exploration = OddExploration(engine, ledger, menu, host, subject.contract, has)
             exploration.rules = white_box_rules(module)
             if is_walked(subject) and name == "bounded":
                 exploration.look = row_walk.Walker(engine, ledger).look
@@ -213,6 +215,7 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
                 if before is None or ledger.refuted:
                     raise
                 ledger.reached = reached  # what was half looked at has not been put to the test
+                before.covered = seen
                 done = max(each.depth for each in bound.menus[:index])
                 raise FellShort(before, done, f"not finished: {menu.told()}: {error}") from None
             if ledger.refuted:

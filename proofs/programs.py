@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import z3
 
@@ -90,13 +91,12 @@ class Exploration:
 
     def opened(self) -> Iterator[Path]:
         """The heaps that there are before the first operation."""
-        arena = self.contract.arena
+        arena, begun = self.contract.arena, []
         path = self.host.started(self.engine, self.engine.reasoning, Scene, arena)
         self.ledger.premise(path)
         if "allocheck_init" not in self.engine.module.functions:
             return iter((path,))
         arguments = [number(ARENA if arena else 0), number(arena)]
-        begun = []
         for opened, result in self.engine.call(path, "allocheck_init", arguments):
             for failed, side in self._split(opened, negate(equal(result, 0))):
                 self._settle_ended()
@@ -130,7 +130,7 @@ class Exploration:
     def operations(self, state: Path) -> Iterator[Path]:
         """What each operation of the menu makes of the heap."""
         for verb in self.menu.verbs:
-            if {"product": "calloc"}.get(verb, verb) not in self.has:
+            if {"product": "calloc", "odd": "malloc"}.get(verb, verb) not in self.has:
                 continue
             for begun in self._with_gaps(state.fork()):
                 yield from getattr(self, f"_{verb}")(begun)
@@ -166,7 +166,7 @@ class Exploration:
             concluded(side)
             if not failed:
                 whole = simplify(count * size)
-                within = [inside(result, whole, *piece) for piece in side.scene.pages.all]
+                within = (inside(result, whole, *piece) for piece in side.scene.pages.all)
                 side.owe("product", OVERFLOWED, z3.BVMulNoOverflow(count, size, False))
                 side.owe("product", OUTSIDE, some(equal(whole, 0), *within))
             self.ledger.settle(side)
@@ -186,7 +186,7 @@ class Exploration:
 
     def _realloc(self, state: Path) -> Iterator[Path]:
         for block in state.scene.live:
-            for path, size in self._sizes(state.fork()):
+            for path, size in self._new_sizes(state.fork()):
                 unique = self.contract.realloc_zero == "unique"
                 if unique or self.engine.reasoning.assume(path, negate(equal(size, 0))):
                     yield from self._resize(path, block, size)
@@ -199,9 +199,13 @@ class Exploration:
         name, most = f"size.{len(state.scene.story)}", self.menu.most
         bits = (most or self.host.limit).bit_length()
         if self.menu.by_powers:
-            powers = sizes.by_power(name, bits if most else WORD)
-            return ((state.fork(), size) for size in powers)
+            return ((state.fork(), one) for one in sizes.by_power(name, bits if most else WORD))
         return sizes.sizes(self.engine.reasoning, state, name, bits, most)
+
+    def _new_sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
+        """Where requests are small, one that nothing fits: a resize must fail somewhere."""
+        none = [(state.fork(), number(2 * self.host.limit))] if self.menu.most else []
+        return chain(self._sizes(state), none)
 
     # ---- before and after a call ----
 
@@ -218,9 +222,9 @@ class Exploration:
             self.ledger.settle(ended)
         self.engine.ended.clear()
 
-    def _request(self, path, verb, operands, size, alignment=None) -> Iterator[Path]:
+    def _request(self, path, verb, operands, size, alignment=None, step=None) -> Iterator[Path]:
         made = next_number(path)
-        told(path, Step(verb, operands, made=made))
+        told(path, step or Step(verb, operands, made=made))
         for outcome, result in self._called(path, f"allocheck_{verb}", operands):
             for failed, side in self._split(outcome, equal(result, 0)):
                 concluded(side)
@@ -236,8 +240,12 @@ class Exploration:
     def _release(self, path: Path, block: Block) -> Iterator[Path]:
         told(path, Step("free", (), block=block.number))
         path.scene = replace(path.scene, live=without(path.scene.live, block))
+        return self.freed(path, block.payload)
+
+    def freed(self, path: Path, payload) -> Iterator[Path]:
+        """Frees what stands in the story as freed."""
         before = errno_of(self.engine, path)
-        for outcome, _ in self._called(path, "allocheck_free", [block.payload]):
+        for outcome, _ in self._called(path, "allocheck_free", [payload]):
             concluded(outcome)
             if self.contract.free_preserves_errno:
                 kept = equal(errno_of(self.engine, outcome), before)

@@ -30,7 +30,7 @@ from proofs.ir import (
     Variable,
 )
 from proofs.layout_ir import Layout, split_top_level
-from proofs.lines_ir import placed, without_lines, without_notes
+from proofs.lines_ir import Lines, placed, without_lines, without_notes
 
 _HOST = "x86_64-unknown-linux-gnu"
 TRAPS = ("llvm.ubsantrap", "llvm.trap")
@@ -60,7 +60,7 @@ def read_ir(text: str, promote: bool = True) -> Module:
         variable.name: _read_global(variable, layout) for variable in parsed.global_variables
     }
     digest = hashlib.sha256(without_lines(text).encode()).hexdigest()
-    return Module(functions, variables, digest, unreadable)
+    return Module(functions, variables, digest, unreadable, Lines(whole).of_blocks(whole))
 
 
 def _check_pointers(text: str) -> None:

@@ -25,14 +25,30 @@ from models.observation import Run
 from models.report import thumbnail
 from models.trace import to_text
 from models.verdict import Verdict
-from proofs.claims import PROVED, REFUTED, UNKNOWN
+from proofs.claims import NARROW, PROVED, REFUTED, UNKNOWN
+from proofs.closure import ALIGNMENT, LIVE, Closure
 from proofs.verify import Report
 
-COLOURS = {PROVED: "green", REFUTED: "red", UNKNOWN: "yellow"}
+COLOURS = {PROVED: "green", NARROW: "cyan", REFUTED: "red", UNKNOWN: "yellow"}
 MEANING = (
     "proved: holds for every input within the bound, of the IR that the compiler made of the C; "
-    "proofs/README.md says what that rests on. unknown is not proved."
+    "proofs/README.md says what that rests on. narrow: the same, but the bound does not come to "
+    "all of the code: what it never executed is named. unknown is not proved."
 )
+
+
+# How much must be told of an allocator for it; level 2 is closure.py's, and makes no claim.
+LEVELS = {
+    None: "written for this allocator",
+    0: "level 0 (no annotation)",
+    1: "level 1 (a heap walk)",
+    2: "level 2 (every heap of a small memory, natively)",
+}
+
+
+def level_of(claim: str) -> int | None:
+    """The level of a claim or a study by its name."""
+    return {"first": 0, "bounded": 0, "inductive": 1}.get(claim.partition(".")[0])
 
 
 @dataclass(frozen=True)
@@ -89,17 +105,16 @@ def as_json(subject: str, reports: Sequence[Report]) -> dict:
 
 
 def worst(reports: Sequence[Report]) -> str:
-    """refuted if any is, else unknown if any is or there are none, else proved."""
-    verdicts = {report.verdict for report in reports}
-    if REFUTED in verdicts:
-        return REFUTED
-    return PROVED if verdicts == {PROVED} else UNKNOWN
+    """refuted if any is, else unknown if any is or there are none, then narrow, then proved."""
+    verdicts = {report.verdict for report in reports} or {UNKNOWN}
+    return next(word for word in (REFUTED, UNKNOWN, NARROW, PROVED) if word in verdicts)
 
 
 def _claim_json(report: Report) -> dict:
     return {
         "name": report.claim.name,
         "rule": report.claim.rule,
+        "level": level_of(report.claim.name),
         "says": report.claim.says,
         "verdict": report.verdict,
         "bound": report.bound,
@@ -116,7 +131,7 @@ def _claim_json(report: Report) -> dict:
 
 
 def _show_details(console: Console, report: Report, subject: Subject) -> None:
-    if report.verdict == PROVED:
+    if report.verdict in (PROVED, NARROW):
         return
     colour = COLOURS[report.verdict]
     console.print(f"\n[{colour}]{report.claim.name}[/]: {escape(report.claim.says)}")
@@ -140,7 +155,8 @@ def _show_assumptions(console: Console, reports: Sequence[Report]) -> None:
         told = studies[report.claim.name.partition(".")[0]]
         told += [line for line in report.assumptions if line not in told]
     for study, told in studies.items():
-        console.print(f"\n{study}.*: {'; '.join(told)}", highlight=False)
+        level = LEVELS[level_of(study)]
+        console.print(f"\n{study}.*, {level}: {'; '.join(told)}", highlight=False)
 
 
 def _show_second(console: Console, reports: Sequence[Report]) -> None:
@@ -152,14 +168,54 @@ def _show_second(console: Console, reports: Sequence[Report]) -> None:
 
 
 def _show_uncovered(console: Console, reports: Sequence[Report]) -> None:
-    """Blocks never executed, once for all claims that share them."""
+    """Code that a bound does not come to, once for all claims that share it."""
     seen: dict[tuple[str, ...], list[str]] = {}
     for report in reports:
-        if report.uncovered:
+        if report.verdict == NARROW:
             seen.setdefault(report.uncovered, []).append(report.claim.name)
     for blocks, names in seen.items():
         whose = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        console.print(f"\nnot executed by {whose}: {', '.join(blocks)}", highlight=False)
+        told = f"\nnarrow: never executed by {whose}, nor by others that claim the same"
+        console.print(f"{told}: {', '.join(blocks)}", highlight=False)
+
+
+# ---- level 2 ----
+
+
+def of_closure(name: str, found: Closure) -> list[str]:
+    """What an enumeration has to say, a line each."""
+    word = "broken" if found.finding else "closed, nothing wrong" if found.closed else "not closed"
+    lines = [
+        f"{name}: {LEVELS[2]}: {word}; {found.memory} bytes of memory, "
+        f"at most {LIVE} live blocks, alignment {ALIGNMENT}",
+        *(f"  {menu.told()}" for menu in found.menus),
+    ]
+    if found.finding:
+        lines += [f"  {found.finding.message}", *_indented(to_text(found.finding.trace))]
+        if not found.finding.reproduced:
+            lines.append("  not reproduced with the patterns of an ordinary run")
+    return lines
+
+
+def closure_json(name: str, found: Closure) -> dict:
+    """The same for a machine."""
+    return {
+        "name": name,
+        "level": 2,
+        "verdict": "refuted" if found.finding else "closed" if found.closed else UNKNOWN,
+        "memory": found.memory,
+        "live": LIVE,
+        "menus": [
+            {"sizes": list(menu.sizes), "closed": menu.closed, **menu.tally._asdict()}
+            for menu in found.menus
+        ],
+        "rule": found.finding.rule if found.finding else None,
+        "trace": to_text(found.finding.trace) if found.finding else None,
+    }
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" for line in text.splitlines()]
 
 
 # ---- the page ----

@@ -5,6 +5,7 @@ The pieces that the studies share; each study says for itself what it explores.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +15,7 @@ from proofs.host import ENOMEM, errno_of
 from proofs.ir import Module
 from proofs.path import Path
 from proofs.scenery import lasting_writes
-from proofs.solver import PATIENT
+from proofs.solver import PATIENT, Unknown
 
 REFUSAL = (
     "a refused request returns a block",
@@ -39,7 +40,7 @@ class FellShort(Exception):
 class Study:
     """What is explored for some claims.
 
-    entered  functions whose every basic block must have been executed, or is reported
+    entered  functions that must be there, and are entered beside those that a path comes to
     run      explores and settles; returns the engine for its coverage; raises LoopLimit,
              Unknown, UnsupportedIr, FellShort
     bound    None for all inputs, else {"ops": k}
@@ -72,6 +73,21 @@ class Study:
     def families(self) -> frozenset[str]:
         """The families of all its claims."""
         return frozenset(claim.family for claim in self.claims)
+
+
+def within(seconds: int, progress: Callable[[str], None]) -> Callable[[], None]:
+    """What solvers call before each query; raises Unknown when the CPU time is used up.
+
+    seconds  0 for any number
+    """
+    last = time.process_time() + seconds
+
+    def poll() -> None:
+        progress("")
+        if seconds and time.process_time() > last:
+            raise Unknown(f"{seconds} s of CPU were not enough")
+
+    return poll
 
 
 def settle_all(engine: Engine, ledger: Ledger, outcomes: Sequence[Outcome]) -> None:

@@ -58,16 +58,18 @@ def compiled(
     kind: str = "raw",
     wrapper: Path | None = None,
     flags: tuple[str, ...] | None = None,
+    like: Subject | None = None,
 ) -> Module:
     """Its module, in a wrapper with a bug where one is given.
 
     flags: built with these beside its own; None for those of its programs' proofs.
+    like: the subject whose heap walk looks at it, itself for None.
 
     Raises NoSubject when the C does not compile or cannot be read.
     """
     try:
         flags = opaque.flags_of(subject) if flags is None else flags
-        return module_of(subject, kind, _probe(subject), wrapper, flags)
+        return module_of(subject, kind, _probe(like or subject), wrapper, flags)
     except (SubjectError, NoSource, UnsupportedIr, walks.WalkError) as error:
         raise NoSubject(str(error)) from None
 
@@ -75,6 +77,21 @@ def compiled(
 def _probe(subject: Subject) -> str:
     walker = inductive_claims.walker_of(subject) if NATIVE else None
     return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
+
+
+def version_of(spec: str, one: Subject) -> Subject:
+    """Another version of a subject: a subject, or the TOML of a bug that is planted in it.
+
+    Raises NoSubject.
+    """
+    path = Path(spec)
+    try:
+        table = tomllib.loads(path.read_text("utf-8")) if path.suffix == ".toml" else {}
+        if {"find", "replace"} <= set(table):
+            return _planted(one.name.partition("+")[0], path).subject
+    except (OSError, TypeError, ValueError, SubjectError) as error:
+        raise NoSubject(f"{spec}: {error}") from None
+    return subject_of(spec)
 
 
 def as_proved(subject: Subject, flags: tuple[str, ...] | None = None) -> Subject:

@@ -18,6 +18,7 @@ from proofs import verdicts
 from proofs.canaries import Canary, refuted_by
 from proofs.claims import PROVED, REFUTED, UNKNOWN, Claim, Ledger
 from proofs.counterexample import trace_of
+from proofs.coverage import missed, told
 from proofs.engine import Engine, LoopLimit
 from proofs.ir import Module
 from proofs.outline import Sketch
@@ -28,7 +29,7 @@ from proofs.remember import forget
 from proofs.replay import Replay, replay
 from proofs.second import Second
 from proofs.solver import Solver, Unknown
-from proofs.study import FellShort, Study
+from proofs.study import FellShort, Study, within
 from proofs.subjects import NoSubject, as_proved, compiled, inputs_of, studies_of
 from proofs.walks import WalkError
 
@@ -38,7 +39,8 @@ class Report:
     """A claim's verdict with everything it rests on.
 
     reasons    why it is not proved, each a line
-    uncovered  basic blocks of the functions the study enters that no path executed
+    executed   basic blocks, function:block, that a path of its exploration executed
+    uncovered  those of the functions entered that none did, though nothing says they are dead
     canary     the planted bug that the same claim refuted, "" if none was needed
     cached     whether an earlier run found it out, in `seconds` of its own
     second     what a second solver said, "" if none was asked
@@ -50,6 +52,7 @@ class Report:
     assumptions: tuple[str, ...]
     seconds: float = 0.0
     reasons: list[str] = field(default_factory=list)
+    executed: tuple[str, ...] = ()
     uncovered: tuple[str, ...] = ()
     canary: str = ""
     trace: Trace | None = None
@@ -114,6 +117,9 @@ def verify(
 ) -> Iterator[Report]:
     """A report for each claim that matches, as studies finish; raises NoSubject.
 
+    "proved" is as far as one study can tell: whether all code was executed is a question to all
+    of them, and campaign.py asks it.
+
     progress is called with a line for people, and with "" often: it may raise to stop.
 
     kind: the IR as the programmer wrote it ("raw"), or "optimised" as -O2 made it.
@@ -164,7 +170,7 @@ def _recalled(
     for claim, kept in zip(claims, known["reports"], strict=True):
         kept["trace"] = from_text(kept["trace"]) if kept["trace"] else None
         kept["replayed"] = Replay(**kept["replayed"]) if kept["replayed"] else None
-        rest = {name: tuple(kept.pop(name)) for name in ("assumptions", "uncovered")}
+        rest = {name: tuple(kept.pop(name)) for name in ("assumptions", "executed", "uncovered")}
         reports.append(Report(claim, **kept, **rest, cached=True))
     return reports
 
@@ -186,11 +192,12 @@ def verify_study(
 ) -> Iterator[Report]:
     """A report for each of the study's `claims`."""
     started = time.monotonic()
-    poll = _poll(progress, limits.seconds)
+    poll = within(limits.seconds, progress)
     second = Second() if limits.cross_check else None
     solver = Solver(effort=study.effort, poll=poll, second=second)
     ledger = Ledger(Reasoning(solver), claims, study.families, progress=progress)
     explored = _explored(module, study, ledger)
+    coverage = _coverage(module, subject, explored.engine)
     seconds = time.monotonic() - started
     for claim in claims:
         report = Report(claim, PROVED, study.bound_of(claim), study.assumptions)
@@ -207,25 +214,13 @@ def verify_study(
             report.reasons += _heap_of(refutation)
         else:
             report.reasons = _doubts(ledger, claim, explored, claims)
-            report.uncovered = _uncovered(module, study, explored.engine)
+            report.executed, report.uncovered = coverage
             if not report.reasons:
                 progress(f"{claim.name}: looking for the planted bug")
                 _send_canary(report, subject, claim, kind, limits, poll)
         if report.verdict == PROVED and report.reasons:
             report.verdict = UNKNOWN
         yield report
-
-
-def _poll(progress: Callable[[str], None], seconds: int) -> Callable[[], None]:
-    """What solvers call before each query; raises Unknown when the CPU time is used up."""
-    last = time.process_time() + seconds
-
-    def poll() -> None:
-        progress("")
-        if seconds and time.process_time() > last:
-            raise Unknown(f"{seconds} s of CPU were not enough")
-
-    return poll
 
 
 @dataclass(frozen=True)
@@ -285,16 +280,11 @@ def _doubts(ledger: Ledger, claim: Claim, explored: _Explored, claims) -> list[s
     return doubts
 
 
-def _uncovered(module: Module, study: Study, engine: Engine | None) -> tuple[str, ...]:
+def _coverage(module: Module, subject: Subject, engine: Engine | None) -> tuple[tuple, tuple]:
+    """What was executed, and what was missed."""
     if engine is None:
-        return ()
-    entered = sorted({*study.entered, *(name for name, _ in engine.covered)})
-    return tuple(
-        f"{name}:{block.name}"
-        for name in entered
-        for block in module.functions[name].blocks.values()
-        if not block.trap and (name, block.name) not in engine.covered
-    )
+        return (), ()
+    return told(engine.covered), told(missed(module, subject, engine.covered))
 
 
 def _send_canary(report, subject: Subject, claim: Claim, kind: str, limits: Limits, poll) -> None:

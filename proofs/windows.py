@@ -81,7 +81,6 @@ class Windows(Induction):
         runs, order = runs_of(case, self.grid, small)
         reasoning = self.engine.reasoning
         outline = Outline(self.places, self.setting, parts=runs, order=order, reasoning=reasoning)
-        outline.below_used = case.below_used
         self.walker.walk(outline)
         fixed = [self.places.field(name) for name in self.walker.told("SETTINGS", ())]
         sketch = outline.sketch(case, fixed)

@@ -10,7 +10,7 @@ import pytest
 from proofs import equivalence, inductive_claims
 from proofs.claims import PROVED, REFUTED
 from proofs.equivalence import DIFFERENT, EQUAL, UNDECIDED
-from proofs.subjects import subject_of
+from proofs.subjects import compiled, subject_of, version_of
 from proofs.verify import verify
 
 
@@ -42,9 +42,24 @@ def compared(one: str, other: str):
     return equivalence.compare(subject_of(one), subject_of(other), quick=True)
 
 
+REWRITTEN = """
+story = "The same, written otherwise."
+rule = "usable"
+file = "parts/boundary_tags.h"
+find = "size_of(block_of(payload)) - 2 * TAG : 0;"
+replace = "size_of(block_of(payload)) - 3 * TAG + TAG : 0;"
+"""
+
+
 @pytest.mark.usefixtures("smallest")
-def test_a_version_agrees_with_itself():
-    outcome = compared("explicit_list", "explicit_list")
+def test_what_is_written_otherwise_agrees(tmp_path):
+    path = tmp_path / "rewritten.toml"
+    path.write_text(REWRITTEN)
+    one = subject_of("explicit_list")
+    other = version_of(str(path), one)
+    pair = [compiled(each, flags=(), like=one) for each in (one, other)]
+    assert list(equivalence._differing(*pair)) == ["usable_size"]
+    outcome = equivalence.compare(one, other, quick=True)
     assert (outcome.word, outcome.heaps) == (EQUAL, 2), outcome
 
 

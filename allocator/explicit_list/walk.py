@@ -57,7 +57,7 @@ WINDOWS = {
     "free": tuple(listed("U", "UF", "FU", "FUF")),
     "malloc": tuple(listed("F")),
     "aligned_alloc": tuple(listed("F")),
-    "realloc": tuple(listed("U", "UF", "fU", "fUF")),
+    "realloc": tuple(listed("U", "UF", "FU", "FUF")),
 }
 
 

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "enumerate.h"
 #include "free_running.h"
 #include "guard.h"
 #include "operations.h"
@@ -418,6 +419,7 @@ void executor_count_states(struct executor *ex, uint8_t *counters)
 
 void executor_close(struct executor *ex)
 {
+    enumeration_close(ex);
     threads_close(&ex->threads);
     block_table_close(&ex->table);
     store_close(&ex->store);

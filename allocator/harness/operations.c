@@ -7,7 +7,7 @@
 #include "pattern.h"
 #include "tripwire.h"
 
-enum { ERRNO_UNTOUCHED = 0x5eed };
+enum { ERRNO_UNTOUCHED = 0x5eed, WIPED = 0x5a };
 #define OVERFLOWED UINT64_MAX
 
 /* ---- noting ---- */
@@ -81,7 +81,7 @@ static void fill(struct executor *ex, uint32_t name)
     struct block *block = &ex->table.blocks[name];
     if (!block->filled)
         return;
-    block->seed = pattern_seed(name, block->generation++);
+    block->seed = ex->plain ? 0 : pattern_seed(name, block->generation++);
     pattern_fill((unsigned char *)block->address, block->filled, block->seed);
 }
 
@@ -288,6 +288,8 @@ static void free_block(struct executor *ex, uint32_t name, struct observation *s
 {
     struct block *block = &ex->table.blocks[name];
     verify(ex, name, DAMAGE_CONTENT);
+    if (ex->plain)
+        memset((void *)block->address, WIPED, block->filled);
     before_call(ex);
     ex->subject->free((void *)block->address);
     after_call(ex, seen);

@@ -27,6 +27,8 @@ struct executor {
     struct snapshot snapshot;
     struct block_table table;
     struct states states;
+    struct enumeration *enumeration; /* the one under way, or NULL */
+    int plain; /* every block gets the same pattern, and is wiped before it is freed */
     struct threads threads;
     uint32_t thread; /* that operations are to run on */
     uint8_t *program; /* bytes of the program that a search makes */

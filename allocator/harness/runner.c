@@ -16,10 +16,11 @@
 #include <unistd.h>
 
 #include "confine.h"
+#include "enumerate.h"
 #include "executor.h"
 
 enum command_kind { COMMAND_RUN = 1, COMMAND_BEGIN, COMMAND_STEP, COMMAND_END, COMMAND_WALK,
-                    COMMAND_SEARCH };
+                    COMMAND_SEARCH, COMMAND_ENUMERATE };
 enum { LIMITS_CAPACITY = 1024 };
 /* The exit status that says: the subject has closed our line to the parent. */
 enum { LINE_CUT = 117 };
@@ -27,8 +28,9 @@ enum { LINE_CUT = 117 };
 /* allocator/sandbox.py packs it. */
 struct command {
     uint32_t kind;
-    uint32_t length; /* search: bytes a program; walk: blocks at most */
-    uint64_t seed;
+    uint32_t length; /* search: bytes a program; walk: blocks at most; enumerate: choices, 0 to
+                        go on */
+    uint64_t seed;   /* ... heaps at most */
     uint64_t count;
     uint8_t limits[LIMITS_CAPACITY];
 };
@@ -87,6 +89,9 @@ static uint64_t obey(struct executor *executor, struct run *run, const struct co
     case COMMAND_SEARCH:
         decoder->limits = command->limits;
         return executor_search(executor, decoder, command->seed, command->count, command->length);
+    case COMMAND_ENUMERATE:
+        return executor_enumerate(executor, walk_area(run), command->length, command->count,
+                                  command->seed);
     default:
         return 0;
     }

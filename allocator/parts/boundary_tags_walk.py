@@ -30,8 +30,9 @@ def walk_rows(heap, merged):
     return blocks, free
 
 
-def walk_row(heap, at, end, merged, blocks, free, below_used=True):
+def walk_row(heap, at, end, merged, blocks, free):
     """The blocks between two fences."""
+    below_used = True
     while at != end:
         tag = heap.word(at, heap.between(SMALLEST, end - at, GRAIN, also=(0, USED)), "tiling")
         used = (tag & USED) == USED
@@ -50,11 +51,9 @@ def walk_runs(heap, merged):
     """The runs of blocks of a window, and the tags around them; as walk_rows."""
     blocks, free = [], []
     start, end = heap.runs[0]
-    below = heap.between(0, heap.LARGEST, GRAIN, also=(USED if heap.below_used else 0,))
-    heap.word(start - TAG, below, "tags")
-    heap.word(end, heap.between(0, heap.LARGEST, GRAIN, also=(USED,)), "tags")
-    walk_row(heap, start, end, merged, blocks, free, heap.below_used)
-    for start, end in heap.runs[1:]:
+    for beside in (start - TAG, end):
+        heap.word(beside, heap.between(0, heap.LARGEST, GRAIN, also=(USED,)), "tags")
+    for start, end in heap.runs:
         walk_row(heap, start, end, merged, blocks, free)
     return blocks, free
 

@@ -1,8 +1,7 @@
 """Windows: the parts of a heap that an operation touches, whatever the rest of it is.
 
 A window is (blocks, order).  `blocks` has a letter for each of a few blocks that follow each other,
-U for a used one, F for a free one; what lies below and above them is used, unless an f in front
-says that a free block lies below, of which only the tag is seen.  `order` says how a list
+U for a used one, F for a free one; what lies below and above them is used.  `order` says how a list
 visits them: a digit is the block of that number, `b` a free block somewhere else, `.` any number
 of free blocks, none too, that are not looked at.  It says nothing of any allocator's words.
 """
@@ -33,7 +32,6 @@ def orders(inner):
 def listed(*rows):
     """Windows of these blocks, with every order of a list through the free ones."""
     for blocks in rows:
-        inner = blocks.lstrip("f")
-        free = [str(index) for index, letter in enumerate(inner) if letter == "F"]
+        free = [str(index) for index, letter in enumerate(blocks) if letter == "F"]
         for order in orders(free):
             yield blocks, order
