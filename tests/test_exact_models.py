@@ -60,9 +60,8 @@ def predicted(trace: Trace, model: ExactModel) -> Run:
         if dead or op.kind in (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE):
             observations.append(Observation(flags=Seen.SKIPPED))
             continue
-        requests = model.store.requests
         offset = model.expected(op, RETURNED)
-        asked = Seen.PAGES if model.store.requests > requests else Seen(0)
+        asked = Seen.PAGES if model.asked_pages() else Seen(0)
         observations.append(observed(op, offset, model, asked))
         live = {*live} - freed(op, offset, live) | ({op.name} if offset else set())
     return Run(tuple(observations), done=len(trace), store_base=BASE, maps_base=MAPS)

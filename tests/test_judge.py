@@ -208,6 +208,9 @@ class Bump:
     def held(self):
         return None
 
+    def asked_pages(self):
+        return None
+
 
 def test_model_compares_every_address():
     trace = from_text("p0 = malloc 24\np1 = malloc 8\np2 = malloc 60\n")
@@ -232,6 +235,7 @@ def test_clearing_gigabytes_is_no_hang(size, rule):
     [
         ({"usable": 48}, "predicts 48 usable bytes, seen"),
         ({"held": 1}, "predicts that 1 bytes of pages are held"),
+        ({"asked_pages": False}, "predicts that it does not ask for pages, seen that it asks"),
         ({"layout": [(0, 32, 0)]}, "the exact model has 32 bytes free at +0x0"),
     ],
 )
@@ -242,6 +246,9 @@ def test_model_compares_sizes_pages_and_layout(what, told):
 
         def held(self):
             return what.get("held")
+
+        def asked_pages(self):
+            return what.get("asked_pages")
 
         def layout(self):
             return what.get("layout", [(0, 32, 1)])

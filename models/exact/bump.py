@@ -137,10 +137,13 @@ class Marks(Exact):
     """The variant that tries a mark before each malloc: only refused pages show that it did."""
 
     def expected(self, op: Op, seen: Observation) -> int | None:
-        """As without marks; the scratch blocks use up what a deny refuses."""
+        """As without marks; the scratch blocks ask for pages too, and use up what a deny refuses."""
+        before = self.store.requests
         if op.kind is Kind.MALLOC and not seen.flags & Seen.SKIPPED:
             self.rewound(op.size)
-        return super().expected(op, seen)
+        offset = super().expected(op, seen)
+        self._requests = before
+        return offset
 
     def rewound(self, size: int) -> None:
         """What marks.toml does before a malloc."""

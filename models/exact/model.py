@@ -40,6 +40,7 @@ class ExactModel(ABC):
         self.store = store
         self.base = base
         self.named: dict[int, Granted] = {}
+        self._requests = 0  # that the store had seen before the last operation
 
     # What each allocator says ----------------------------------------------------------------
 
@@ -80,6 +81,7 @@ class ExactModel(ABC):
 
         To be called once for every op, in order; of `seen` only SKIPPED is looked at.
         """
+        self._requests = self.store.requests
         if seen.flags & Seen.SKIPPED:
             return None
         if op.kind is Kind.REALLOC:
@@ -106,6 +108,10 @@ class ExactModel(ABC):
     def held(self) -> int:
         """Bytes of pages that the allocator holds."""
         return self.store.granted
+
+    def asked_pages(self) -> bool:
+        """Whether the last operation asked for pages, granted or not."""
+        return self.store.requests > self._requests
 
     def _grant(self, name: int, block: Granted | None) -> int:
         if block is None:

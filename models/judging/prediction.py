@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from models.judging.case import RETURNED, SKIPPED, Case, answer
+from models.judging.case import PAGES, RETURNED, SKIPPED, Case, answer
 from models.observation import Observation
 from models.trace import NO_NAME, Op
 
@@ -25,12 +25,16 @@ class ExactModel(Protocol):
     def held(self) -> int | None:
         """Bytes of pages that the allocator holds now, None for no prediction."""
 
+    def asked_pages(self) -> bool | None:
+        """Whether the last operation asked for pages, granted or not; None for no prediction."""
+
     def layout(self) -> list[tuple[int, int, int]]:
         """All blocks from the lowest up, as the walk shows them: (offset, size, used)."""
 
 
 def compare(case: Case, model: ExactModel) -> None:
-    """Up to the first difference: address, usable size, pages held; and the layout at the end.
+    """Up to the first difference: address, usable size, pages held, whether pages were asked for;
+    and the layout at the end.
 
     What follows a difference means nothing.  The layout is compared where the run has one.
     """
@@ -62,9 +66,17 @@ def _sizes(case: Case, op: Op, seen: Observation, model: ExactModel, expected: i
     usable = model.usable(op.name) if expected and seen.usable else None
     if usable is not None and usable != seen.usable:
         return f"predicts {usable} usable bytes, seen {seen.usable}"
-    held = model.held()
-    if case.run.memory_known and held is not None and held != seen.granted:
+    return _pages(seen, model) if case.run.memory_known else ""
+
+
+def _pages(seen: Observation, model: ExactModel) -> str:
+    """Pages that nobody needed are a request in vain, and fail where they are refused."""
+    held, asked, does = model.held(), model.asked_pages(), bool(seen.flags & PAGES)
+    if held is not None and held != seen.granted:
         return f"predicts that {held} bytes of pages are held, seen {seen.granted}"
+    if asked is not None and asked != does:
+        told = ("does not ask", "asks")
+        return f"predicts that it {told[asked]} for pages, seen that it {told[does]}"
     return ""
 
 
