@@ -29,7 +29,7 @@ from models.trace import NIL, NO_NAME, OP_BYTES, Kind, Op, Trace, pack_ops, unpa
 REGION_HEADER = 512
 WALK_CAPACITY = 1 << 14
 DEFAULT_STORE, PREBUILT_STORE = 16 << 20, 256 << 20  # products take more before they start
-CONFIG = struct.Struct("<QQQQII15B1x")
+CONFIG = struct.Struct("<QQQQII16B")
 BLOCK, TALLY = struct.Struct("<QQQ"), struct.Struct("<5Q")
 CHECKS = {"none": 0, "end": 1, "each": 2, "race": 4}
 
@@ -67,6 +67,7 @@ def pack_config(
         contract.gives_back,
         forks,
         contract.threads,
+        "realloc_freed" in contract.detects,
     )
 
 

@@ -11,12 +11,11 @@ from models.contract import PTRDIFF_MAX
 from models.judging.case import answer, is_null
 from models.observation import Observation, Run, Seen
 from models.rules import RULES, WHITE_BOX
-from models.trace import ALLOCATING, Kind, Op, Trace
+from models.trace import ALLOCATING, MISUSES, Kind, Op, Trace
 
 _CALLS = ("hang", "abort", "exit", "crash")
 _GRANTS = ("alignment", "overlap", "bounds")
 _WHITE = tuple(name for name, rule in RULES.items() if rule.layer == WHITE_BOX)
-_MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
 _CYCLES = 4  # a trace that is closed so often is one of repeated cycles
 _REFUSED = Seen.REFUSED | Seen.CAPPED
 
@@ -31,7 +30,7 @@ def occasions(trace: Trace, run: Run) -> Counter[str]:
         if seen.flags & Seen.SKIPPED:
             continue
         if index == run.done:  # a promised detection may end the program
-            found.update(["misuse"] * (op.kind in _MISUSES))
+            found.update(["misuse"] * (op.kind in MISUSES))
             continue
         found.update(_of_call(op, seen))
         if op.kind in ALLOCATING:
@@ -48,7 +47,7 @@ def _of_call(op: Op, seen: Observation) -> list[str]:
         rules.append("errno")
     if op.kind in (Kind.FREE, Kind.REALLOC) and is_null(op):
         rules.append("null")
-    if op.kind in _MISUSES:
+    if op.kind in MISUSES:
         rules.append("misuse")
     if seen.flags & _REFUSED:
         rules.append("oom")

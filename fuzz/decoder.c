@@ -76,7 +76,8 @@ static int subject_allows(const struct decode_limits *limits, enum action action
         return 0;
     if (action == A_REALLOC_NULL && !switched(limits, DECODE_REALLOC_NULL))
         return 0;
-    return allowed(limits, kinds[action]);
+    return allowed(limits, kinds[action])
+        || (action == A_DOUBLE_FREE && allowed(limits, OP_REALLOC_FREED));
 }
 
 /* Swarm: a set bit of profile[0] switches an ordinary action off; of the disturbing ones, each
@@ -426,8 +427,13 @@ static struct op decode_deny(const uint8_t *bytes)
 
 static struct op decode_misuse(const struct decoder *d, const uint8_t *bytes, enum action action)
 {
-    if (action == A_DOUBLE_FREE)
-        return plain(OP_DOUBLE_FREE, recently_freed(d, bytes[1] % d->freed_since)->name, 0);
+    if (action == A_DOUBLE_FREE) {
+        uint32_t name = recently_freed(d, bytes[1] % d->freed_since)->name;
+        int resized = allowed(d->limits, OP_REALLOC_FREED)
+                      && (bytes[1] >= 128 || !allowed(d->limits, OP_DOUBLE_FREE));
+        return resized ? plain(OP_REALLOC_FREED, name, realloc_size(d, bytes, d->last_size))
+                       : plain(OP_DOUBLE_FREE, name, 0);
+    }
     const struct block *block = &d->live[pick(d, bytes[1])];
     uint64_t distance = bytes[2] & 1 ? (uint64_t)8 << (bytes[3] & 3) : 1 + bytes[3];
     return plain(OP_INTERIOR_FREE, block->name, block->size > 1 ? distance % block->size : 0);

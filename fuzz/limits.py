@@ -15,7 +15,7 @@ from allocator.region import DEFAULT_STORE
 from allocator.subject import Subject
 from models.contract import PTRDIFF_MAX
 from models.observation import Run
-from models.trace import Kind, Op, Trace
+from models.trace import MISUSES, Kind, Op, Trace
 
 _RECORD = struct.Struct("<IIQII16Q16Q32b8Q32Q8B24B")
 EDGE_CAPACITY = 16
@@ -103,8 +103,9 @@ def limits_of(subject: Subject, edges: Sequence[int] = ()) -> Limits:
     kinds |= {Kind.FOREIGN} if contract.foreign else set()
     kinds |= {Kind.THREAD, Kind.END_THREAD} if contract.threads else set()
     if "free" in subject.has:
-        promised = {Kind.DOUBLE_FREE: "double_free", Kind.INTERIOR_FREE: "interior_free"}
-        kinds |= {kind for kind, misuse in promised.items() if misuse in contract.detects}
+        kinds |= {kind for kind in MISUSES if kind.name.lower() in contract.detects}
+    if "realloc" not in subject.has:
+        kinds -= {Kind.REALLOC_FREED}
     chosen = {
         Switch.FREE_NULL: contract.free_null,
         Switch.REALLOC_NULL: contract.realloc_null,

@@ -192,7 +192,10 @@ def _foreign(op: Op, _contract: Contract) -> Iterator[str]:
 def _misuse(op: Op, _contract: Contract) -> Iterator[str]:
     offset = f" + {op.second}" if op.kind is Kind.INTERIOR_FREE else ""
     yield "expect_abort = 1;"
-    yield f"allocheck_free(blocks[{op.first}].at{offset});"
+    if op.kind is Kind.REALLOC_FREED:
+        yield f"p = allocheck_realloc(blocks[{op.first}].at, {_number(op.second)});"
+    else:
+        yield f"allocheck_free(blocks[{op.first}].at{offset});"
     yield 'violated("misuse", "it was not detected");'
 
 
@@ -226,6 +229,7 @@ _CALLS = {
     Kind.FOREIGN: _foreign,
     Kind.DOUBLE_FREE: _misuse,
     Kind.INTERIOR_FREE: _misuse,
+    Kind.REALLOC_FREED: _misuse,
     Kind.FREE_ALL: _free_all,
     Kind.THREAD: _thread,
     Kind.END_THREAD: _thread,

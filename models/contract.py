@@ -14,7 +14,7 @@ _CHOICES = {
     "malloc_zero": ("null", "unique", "any"),
     "realloc_zero": ("never", "free", "unique", "keep"),
 }
-_DETECTIONS = {"double_free": ("abort",), "interior_free": ("abort",)}
+_DETECTIONS = dict.fromkeys(("double_free", "interior_free", "realloc_freed"), ("abort",))
 
 
 class ContractError(ValueError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from models.judging.repetition import FALLS, STEADY, WARM_UP
-from models.trace import ALLOCATING, DENY_ALL, NIL, Kind, Op, Trace
+from models.trace import ALLOCATING, DENY_ALL, MISUSES, NIL, Kind, Op, Trace
 
 CYCLES = STEADY
 EXHAUSTING_CYCLES = WARM_UP + FALLS + 2
@@ -17,7 +17,7 @@ STORE = 65536
 ROUNDS = 16
 
 # Kinds that keep pages away or are misuse: a cycle is closed and quiet without them.
-_LEFT_OUT = frozenset({Kind.DENY, Kind.FOREIGN, Kind.DOUBLE_FREE, Kind.INTERIOR_FREE})
+_LEFT_OUT = MISUSES | {Kind.DENY, Kind.FOREIGN}
 _MOST_PROBES = 1024
 _LADDER = (15, 14, 12, 10, 8, 6, 4, 2, 1)  # sixteenths of the store
 

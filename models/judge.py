@@ -26,13 +26,12 @@ from models.judging.prediction import ExactModel, compare
 from models.judging.repetition import judge_held, judge_repetition
 from models.observation import Observation, Run
 from models.rules import ALL, BLACK_BOX, MODEL, PRECEDENCE, RULES, WHITE_BOX
-from models.trace import ALLOCATING, DENY_ALL, Kind, Op, Trace
+from models.trace import ALLOCATING, DENY_ALL, MISUSES, Kind, Op, Trace
 from models.verdict import Verdict, Violation
 
 __all__ = ["CannotJudge", "ExactModel", "Predict", "judge"]
 
 _LAYERS = {BLACK_BOX: 0, WHITE_BOX: 1, MODEL: 2}
-_MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
 
 
 Predict = Callable[[Trace, Run, Contract], ExactModel]
@@ -120,7 +119,7 @@ def _other(case: Case, index: int, op: Op, seen: Observation) -> None:
         judge_free_errno(case, index, seen)
         if any_live and not case.heap.live:
             judge_held(case, index, seen)
-    elif op.kind in _MISUSES:
+    elif op.kind in MISUSES:
         judge_misuse(case, index, op)
         case.blurred = True
     elif op.kind is Kind.DENY:

@@ -33,6 +33,7 @@ _NUMBERS = {
     Kind.INTERIOR_FREE: (("second", 1),),
     Kind.THREAD: (("first", 0),),
     Kind.END_THREAD: (("first", 1),),
+    Kind.REALLOC_FREED: (("second", 1),),
 }
 
 

@@ -52,6 +52,7 @@ class Kind(IntEnum):
     FREE_ALL = 13
     THREAD = 14
     END_THREAD = 15
+    REALLOC_FREED = 16
 
 
 ALLOCATING = frozenset(
@@ -65,6 +66,8 @@ ALLOCATING = frozenset(
     }
 )
 ALIGNING = frozenset({Kind.ALIGNED_ALLOC, Kind.MEMALIGN, Kind.POSIX_MEMALIGN})
+# Only where the contract promises that they are detected.
+MISUSES = frozenset({Kind.DOUBLE_FREE, Kind.INTERIOR_FREE, Kind.REALLOC_FREED})
 
 # Operand types in the order of the text: b = block or NULL, n = number, d = number, all or none.
 _OPERANDS = {
@@ -83,6 +86,7 @@ _OPERANDS = {
     Kind.FREE_ALL: "",
     Kind.THREAD: "n",
     Kind.END_THREAD: "n",
+    Kind.REALLOC_FREED: "bn",
 }
 _VERBS = {kind.name.lower(): kind for kind in Kind}
 

@@ -136,6 +136,13 @@ class AllocatorMachine(RuleBasedStateMachine):
         """Misuse; detected as promised, it ends the session."""
         self.do(Op(Kind.DOUBLE_FREE, first=block))
 
+    @_allowed(Kind.REALLOC_FREED)
+    @precondition(lambda machine: len(machine.ops) > 8)
+    @rule(block=consumes(freed), size=strategies.STEPS)
+    def realloc_freed(self, block: int, size: int) -> None:
+        """The same by another size for what is freed."""
+        self.do(Op(Kind.REALLOC_FREED, first=block, second=size))
+
     @property
     def trace(self) -> Trace:
         """What was done so far."""

@@ -14,19 +14,20 @@ from fuzz import limits
 from fuzz.bench import Bench
 from fuzz.limits import FAR, FUNCTIONS, LARGE, NEAR, SIZE_MAX, Limits
 from models.contract import PTRDIFF_MAX
-from models.trace import DENY_ALL, NIL, Kind, Op, Trace
+from models.trace import DENY_ALL, MISUSES, NIL, Kind, Op, Trace
 
 MAX_OPS = 40
 _TRIED = 16  # programs of the byte decoder, which take some microseconds each
 STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks are not to be had
 GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
-_SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.DOUBLE_FREE: 1, Kind.WRITE: 1}
-_SHARES[Kind.END_THREAD] = 1
+_SHARES = {Kind.FREE_ALL: 1, Kind.DENY: 1, Kind.FOREIGN: 1, Kind.WRITE: 1} | dict.fromkeys(
+    (Kind.DOUBLE_FREE, Kind.REALLOC_FREED, Kind.END_THREAD), 1
+)
 
 _NEAR = st.sampled_from(NEAR)
 _TINY = st.integers(0, 64)
-_STEPS = st.integers(1, 64).map(lambda step: 16 * step - 8)
+STEPS = st.integers(1, 64).map(lambda step: 16 * step - 8)
 _EDGES = st.sampled_from([2**exponent for exponent in range(4, 14)])
 _PAGES = st.integers(0, 12_000)
 # The smallest is the simplest; the byte decoder has the same ones.
@@ -40,7 +41,7 @@ def _at_least_0(size: int, distance: int) -> int:
 # What a size may be whatever was freed, and how Writer draws among these and what was: from
 # strategies made once, because making them costs more than drawing from them.
 _EDGED = st.builds(_at_least_0, _EDGES, _NEAR)
-_FRESH = (_TINY, _TINY, _STEPS, _PAGES, _EDGED, _LARGE)
+_FRESH = (_TINY, _TINY, STEPS, _PAGES, _EDGED, _LARGE)
 _RECENT = 6
 _CHOICES = st.integers(0, len(_FRESH) + 2)
 _PICKS = st.integers(0, _RECENT - 1)
@@ -75,8 +76,7 @@ def menu(subject: Subject) -> tuple[Kind, ...]:
     contract = subject.contract
     allowed = {Kind.FOREIGN: contract.foreign, Kind.THREAD: contract.threads}
     allowed |= {Kind.END_THREAD: False}  # some of the THREADs drawn are
-    allowed |= {Kind.DOUBLE_FREE: "double_free" in contract.detects}
-    allowed |= {Kind.INTERIOR_FREE: "interior_free" in contract.detects}
+    allowed |= {kind: kind.name.lower() in contract.detects for kind in MISUSES}
     allowed |= {kind: name in subject.has for kind, name in FUNCTIONS.items()}
     return tuple(kind for kind in Kind if allowed.get(kind, True))
 
@@ -245,6 +245,12 @@ class Writer:
         drawn = self.draw(_NUMBERS[kind])
         return Op(Kind.END_THREAD if drawn >= 10 else kind, first=drawn % 3)
 
+    def realloc_freed(self, kind: Kind) -> Op | None:
+        """Another size for the last block freed."""
+        if not self.freed:
+            return None
+        return Op(kind, first=list(self.freed)[-1], second=max(1, self.size()))
+
     def number(self, kind: Kind) -> Op:
         """An operation that takes nothing but a number."""
         return Op(kind, first=self.draw(_NUMBERS[kind]))
@@ -265,6 +271,7 @@ _WRITERS: dict[Kind, Callable[[Writer, Kind], Op | None]] = {
     Kind.FOREIGN: Writer.number,
     Kind.DOUBLE_FREE: Writer.double_free,
     Kind.INTERIOR_FREE: Writer.on_live,
+    Kind.REALLOC_FREED: Writer.realloc_freed,
     Kind.FREE_ALL: Writer.free_all,
     Kind.THREAD: Writer.thread,
 }

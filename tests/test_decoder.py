@@ -94,7 +94,7 @@ def test_nothing_without_malloc(decode):
 
 
 def test_every_kind_is_reached(decode):
-    seen = Counter(op.kind for data in programs(300) for op in decode(data)[0])
+    seen = Counter(op.kind for data in programs(600) for op in decode(data)[0])
     assert set(seen) == set(Kind)
     assert min(seen.values()) >= 15, seen
 
@@ -214,6 +214,7 @@ def test_a_changed_operation_leaves_the_rest(decode):
         (Contract(), Kind.DOUBLE_FREE, False),
         (Contract(detects={"double_free": "abort"}), Kind.DOUBLE_FREE, True),
         (Contract(detects={"double_free": "abort"}), Kind.INTERIOR_FREE, False),
+        (Contract(detects={"realloc_freed": "abort"}), Kind.REALLOC_FREED, True),
         (Contract(threads=True), Kind.THREAD, True),
         (Contract(), Kind.CALLOC, False),
     ],

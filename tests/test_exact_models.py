@@ -20,7 +20,7 @@ from models.exact.rows import FENCES, block_size
 from models.exact.store import DEFAULT_STORE, PAGE, Store
 from models.judge import judge
 from models.observation import Observation, Run, Seen
-from models.trace import ALLOCATING, DENY_ALL, NIL, Kind, Op, Trace, from_text
+from models.trace import ALLOCATING, DENY_ALL, MISUSES, NIL, Kind, Op, Trace, from_text
 from tests import strategies
 from tests.verdicts import demand_ok, demand_same_layout
 
@@ -57,7 +57,7 @@ def predicted(trace: Trace, model: ExactModel) -> Run:
     observations = []
     for op in trace:
         dead = op.block is not None and op.block not in live
-        if dead or op.kind in (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE):
+        if dead or op.kind in MISUSES:
             observations.append(Observation(flags=Seen.SKIPPED))
             continue
         offset = model.expected(op, RETURNED)
@@ -154,7 +154,7 @@ def test_the_model_lays_blocks_side_by_side(subject: Subject) -> None:
         model = predict(trace, empty_run(subject), subject.contract)
         live = {NIL}
         for op in trace:
-            if op.kind in (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE):
+            if op.kind in MISUSES:
                 continue
             if op.block is not None and op.block not in live:
                 continue

@@ -18,13 +18,13 @@ from allocator.subject import Subject
 from fuzz import limits
 from fuzz.native import decode_program
 from models.contract import PTRDIFF_MAX, Contract
-from models.trace import ALIGNING, ALLOCATING, NIL, Kind, Op, Trace
+from models.trace import ALIGNING, ALLOCATING, MISUSES, NIL, Kind, Op, Trace
 from tests import strategies
 from tests.decoding import TRAPS, Decoder, programs
 
 EDGES = (777, 1313)  # of no other generator's making
 CONTRACT = Contract(
-    foreign=True, threads=True, detects={"double_free": "abort", "interior_free": "abort"}
+    foreign=True, threads=True, detects={kind.name.lower(): "abort" for kind in MISUSES}
 )
 SUBJECT = Subject("s", CONTRACT, Path("s.so"), has=frozenset(limits.FUNCTIONS.values()))
 
@@ -42,7 +42,7 @@ def drawn() -> list[Trace]:
     traces = []
 
     @settings(
-        max_examples=250,
+        max_examples=400,
         database=None,
         derandomize=True,
         deadline=None,
@@ -112,6 +112,7 @@ SHAPES = {
     "everything freed": some(lambda op: op.kind is Kind.FREE_ALL),
     "a double free": some(lambda op: op.kind is Kind.DOUBLE_FREE),
     "an interior free": some(lambda op: op.kind is Kind.INTERIOR_FREE),
+    "a resize of what is freed": some(lambda op: op.kind is Kind.REALLOC_FREED and op.second > 0),
     "another thread": some(lambda op: op.kind is Kind.THREAD and op.first > 0),
     "a resize of nothing": some(lambda op: op.kind is Kind.REALLOC and op.first == NIL),
 }

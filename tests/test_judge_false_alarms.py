@@ -32,7 +32,7 @@ def traces(draw, most=40, null=True):
     ops, made = [], 0
     for _ in range(draw(st.integers(1, most))):
         kind = draw(st.sampled_from([*Kind]))
-        if kind in (Kind.FOREIGN, Kind.INTERIOR_FREE, Kind.THREAD):
+        if kind in (Kind.FOREIGN, Kind.INTERIOR_FREE, Kind.REALLOC_FREED, Kind.THREAD):
             kind = Kind.MALLOC
         block = draw(st.integers(0, made - 1)) if made else NIL
         if null and draw(st.integers(0, 9)) == 0 and kind in (Kind.FREE, Kind.REALLOC):

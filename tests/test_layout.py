@@ -33,7 +33,7 @@ MIRRORS = {
         "alignment max_size arena default_store malloc_zero realloc_zero free_null realloc_null "
         "refuses_over_ptrdiff enomem free_preserves_errno usable_writable coalesces foreign "
         "invalid_alignment detects_double_free detects_interior_free memory_known "
-        "gives_back forks threads",
+        "gives_back forks threads detects_realloc_freed",
         region.CONFIG,
     ),
     "heap_block": ("address size used", region.BLOCK),

@@ -19,7 +19,7 @@ from allocator.catalogue import PLAIN, bundled, planted_bugs, resolve, variants
 from allocator.subject import Subject
 from fuzz.bench import Bench
 from models.observation import Outcome, Run, Seen
-from models.trace import ALLOCATING, NIL, Kind, Op, Trace
+from models.trace import ALLOCATING, MISUSES, NIL, Kind, Op, Trace
 from tests import strategies
 from tests.verdicts import demand_ok, demand_same_layout
 
@@ -49,9 +49,6 @@ def held(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """One of them on the bench."""
     with Bench(resolve(request.param)) as bench:
         yield bench
-
-
-MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
 
 
 def without(trace: Trace, *kinds: Kind) -> list[Op]:

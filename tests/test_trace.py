@@ -57,6 +57,7 @@ deny none
 foreign 4096
 double_free p1
 interior_free p2 8
+realloc_freed p1 48
 free_all
 thread 1
 end_thread 1

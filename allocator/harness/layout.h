@@ -34,6 +34,7 @@ enum op_kind {
     OP_FREE_ALL = 13,       /* free every live block, lowest name first */
     OP_THREAD = 14,         /* the operations that follow run on thread first */
     OP_END_THREAD = 15,     /* thread first ends; named again, it is a new one */
+    OP_REALLOC_FREED = 16,  /* realloc BLOCK first, which is freed, second bytes */
 };
 
 #define NIL UINT64_MAX
@@ -165,7 +166,7 @@ struct config {
     uint8_t gives_back;
     uint8_t forks; /* each run is a process of its own */
     uint8_t threads; /* calls from several threads are promised to be safe */
-    uint8_t reserved[1];
+    uint8_t detects_realloc_freed;
 };
 
 #endif

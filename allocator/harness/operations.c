@@ -336,23 +336,33 @@ static void run_write(struct executor *ex, const struct op *op, struct observati
 
 /* The misuses run only where detection is promised, and a return is what the rule forbids.  What
  * lies behind a block, or at its start, may be the address of a block. */
-static void run_misuse(struct executor *ex, const struct op *op, struct observation *seen)
+static int misuse_is_detected(const struct executor *ex, const struct op *op,
+                              const struct block *block)
 {
     const struct config *config = ex->config;
+    int is_gone = block->state == BLOCK_FREED && block->freed_at == ex->table.granted;
+    if (op->kind == OP_DOUBLE_FREE)
+        return config->detects_double_free && ex->subject->free && is_gone;
+    if (op->kind == OP_REALLOC_FREED)
+        return config->detects_realloc_freed && ex->subject->realloc && is_gone
+               && (op->second || config->realloc_zero != REALLOC_ZERO_NEVER);
+    return config->detects_interior_free && ex->subject->free && block->state == BLOCK_LIVE
+           && op->second && op->second < block->size;
+}
+
+static void run_misuse(struct executor *ex, const struct op *op, struct observation *seen)
+{
     int named = op->first < ex->table.capacity;
     const struct block *block = named ? &ex->table.blocks[op->first] : NULL;
-    int twice = op->kind == OP_DOUBLE_FREE;
-    int allowed = block && ex->subject->free
-                  && (twice ? config->detects_double_free && block->state == BLOCK_FREED
-                                  && block->freed_at == ex->table.granted
-                            : config->detects_interior_free && block->state == BLOCK_LIVE
-                                  && op->second && op->second < block->size);
-    if (!allowed) {
+    if (!block || !misuse_is_detected(ex, op, block)) {
         skip(seen);
         return;
     }
     before_call(ex);
-    ex->subject->free((char *)block->address + (twice ? 0 : op->second));
+    if (op->kind == OP_REALLOC_FREED)
+        ex->subject->realloc((void *)block->address, op->second);
+    else
+        ex->subject->free((char *)block->address + op->second);
     after_call(ex, seen);
     ex->run->suspicious = 1;
 }
@@ -437,6 +447,7 @@ static void execute(struct executor *ex, const struct op *op, struct observation
         break;
     case OP_DOUBLE_FREE:
     case OP_INTERIOR_FREE:
+    case OP_REALLOC_FREED:
         run_misuse(ex, op, seen);
         break;
     case OP_THREAD:
@@ -460,7 +471,8 @@ void operation_run(struct executor *ex, const struct op *op, struct observation 
 int operation_may_abort(const struct executor *ex, const struct op *op)
 {
     return (op->kind == OP_DOUBLE_FREE && ex->config->detects_double_free)
-           || (op->kind == OP_INTERIOR_FREE && ex->config->detects_interior_free);
+           || (op->kind == OP_INTERIOR_FREE && ex->config->detects_interior_free)
+           || (op->kind == OP_REALLOC_FREED && ex->config->detects_realloc_freed);
 }
 
 void operation_verify_all(struct executor *ex)

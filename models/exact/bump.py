@@ -137,7 +137,7 @@ class Marks(Exact):
     """The variant that tries a mark before each malloc: only refused pages show that it did."""
 
     def expected(self, op: Op, seen: Observation) -> int | None:
-        """As without marks; the scratch blocks ask for pages too, and use up what a deny refuses."""
+        """As without marks; scratch blocks ask for pages too, and use up what a deny refuses."""
         before = self.store.requests
         if op.kind is Kind.MALLOC and not seen.flags & Seen.SKIPPED:
             self.rewound(op.size)

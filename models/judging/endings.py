@@ -11,7 +11,7 @@ from models.heap import Block
 from models.judging.case import NO_PAGES, RETURNED, Case, answer, is_null
 from models.judging.grants import place_charges
 from models.observation import Observation, Outcome, Stage
-from models.trace import Kind, Op
+from models.trace import MISUSES, Kind, Op
 
 RULES_OF = {
     Outcome.NONE: "crash",
@@ -22,7 +22,6 @@ RULES_OF = {
 }
 # x86-64's numbers of the system calls that make another process, or become another program.
 _PROCESS_CALLS = {56: "clone", 57: "fork", 58: "vfork", 59: "execve", 322: "execveat"}
-_MISUSES = (Kind.DOUBLE_FREE, Kind.INTERIOR_FREE)
 _NEAR_NULL = 65536
 _MUCH, _MOST = 1 << 26, 1 << 40  # bytes; more than the second nobody grants
 
@@ -75,7 +74,7 @@ def _judge_call(case: Case, rule: str, told: str) -> None:
         _judge_predicate(case, rule, told)
         return
     charges = [(rule, told)]
-    if op.kind in _MISUSES:
+    if op.kind in MISUSES:
         promised = case.contract.detects.get(op.kind.name.lower())
         if promised == "abort" and case.run.outcome is Outcome.ABORT:
             return
