@@ -166,6 +166,8 @@ def cell(attempt: Attempt | None) -> str:
     """One attempt in a few words."""
     if attempt is None:
         return ""
+    if attempt.verdict == ERROR:
+        return f"error: {attempt.message}"
     if not attempt.killed:
         return f"{attempt.verdict} ({attempt.executions:,} runs, {attempt.cpu:.1f} s)"
     cost = f"{attempt.executions:,} runs, {attempt.cpu:.1f} s, {attempt.ops} ops"
