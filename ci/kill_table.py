@@ -52,7 +52,7 @@ is told what is wrong, and none replays the saved traces, except the one that do
 _EXAMPLES = """\
 engines: fuzz (the whole campaign of fuzz/run.py), its parts dense, cycles and guided; stateful and
 traces (Hypothesis: the state machine, whole traces); saved (the traces in tests/traces, without a
-planted bug's own)
+planted bug's own); promises (what best_fit's header says of misuse, as cases in C)
 
 examples:
   python ci/kill_table.py explicit_list                    its planted bugs, and 40 mutants

@@ -11,8 +11,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from allocator import description
 from allocator.subject import Subject, SubjectError
-from ci.killing.attempt import ERROR, SURVIVED, UNSTABLE, Attempt, Terms, of_finding
+from ci.killing.attempt import ERROR, KILLED, SURVIVED, UNSTABLE, Attempt, Terms, of_finding
 from ci.killing.clock import Clock, Spent
 from ci.killing.targets import find
 from fuzz.bench import Bench
@@ -173,6 +174,22 @@ def _hypothesis(name: str) -> Engine:
     return engine
 
 
+# ---- what a header promises of misuse, beyond what the trace language can say ----
+
+
+def _promises(face: str, terms: Terms) -> Attempt:
+    """The cases of tests/best_fit_misuse.py; there are none for the other allocators."""
+    from tests import best_fit_misuse
+
+    clock = Clock(terms.cpu_seconds)
+    if terms.layers != "all" or description.read(Path(face)).name != "best_fit":
+        return Attempt(SURVIVED)
+    wrong = best_fit_misuse.first_wrong(Path(face).parent)
+    if wrong is None:
+        return Attempt(SURVIVED, 0, clock.elapsed)
+    return Attempt(KILLED, wrong[0], clock.elapsed, "misuse", wrong[1])
+
+
 ENGINES: dict[str, Engine] = {
     "fuzz": _campaign,
     "dense": partial(_campaign, share=(1 - CYCLES_SHARE) / 2, cycles=False, guided=False),
@@ -181,5 +198,6 @@ ENGINES: dict[str, Engine] = {
     "stateful": _hypothesis("sessions"),
     "traces": _hypothesis("whole_traces"),
     "saved": _saved,
+    "promises": _promises,
 }
 COVERED = ("fuzz", "guided")
