@@ -43,7 +43,8 @@ from models.observation import Run
 from models.policy import Policy
 from models.trace import Trace, TraceError, from_text
 
-LENGTHS = (64, 256, 1024)  # operations a program
+# Operations a program.  What is deep needs a heap with a past: most of the work is long ones.
+LENGTHS = (64, 1024, 256, 1024, 1024)
 FIRST_CHUNK, CHUNK, CHUNK_TURNS = 4, 1000, 6  # of random programs; doubled every so many turns
 CHUNK_SECONDS = 0.2
 HANG_BUDGET = 60  # executions to shrink a hang, each of which takes its whole time limit

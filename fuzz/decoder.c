@@ -60,7 +60,7 @@ static uint64_t power_of_two(unsigned exponent)
 
 static int is_dense(const uint8_t *profile, const struct decode_limits *limits)
 {
-    return switched(limits, DECODE_DENSE) || profile[2] & 0x80;
+    return switched(limits, DECODE_DENSE) || profile[2] & DENSE_BIT;
 }
 
 static int subject_allows(const struct decode_limits *limits, enum action action)

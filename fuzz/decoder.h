@@ -24,7 +24,7 @@
 
 enum { PROFILE_BYTES = 8, OPERATION_BYTES = 4, EDGE_CAPACITY = 16, LARGE_SIZES = 16,
        DISTANCES = 32, HUGE_SIZES = 8, PAIRS = 16, COUNTS = 8, EXPONENTS = 16, FAR_EXPONENTS = 8,
-       EXTREME_CLASS = 0xFF };
+       EXTREME_CLASS = 0xFF, DENSE_BIT = 0x80 /* of the profile's third byte */ };
 
 enum decode_switch {
     DECODE_FREE_NULL = 1,          /* free NULL may appear */

@@ -131,7 +131,7 @@ class GuidedPhase:
                 for message in messages:
                     self._count_guided(before, search)
                     if isinstance(message, Suspect):
-                        self._reconsider(from_text(message.trace))
+                        self._reconsider(message)
                     elif isinstance(message, Death):
                         self._after_death(message)
                     else:
@@ -177,7 +177,7 @@ class GuidedPhase:
                     self.result.edges, self.result.states = message.edges, message.states
                     kept = frozenset(message.kept)
                 else:
-                    self._reconsider(from_text(message.trace))
+                    self._reconsider(message)
         return kept
 
     def _count_guided(self, before: tuple[int, int], search: Guided) -> None:
@@ -187,9 +187,13 @@ class GuidedPhase:
     def _progress(self, search: Callable[[], Guided]) -> Callable[[], None]:
         return lambda: self.tell(f"coverage-guided search: {search().executions:,} executions")
 
-    def _reconsider(self, trace: Trace) -> None:
-        run = self._bench.execute(trace)
-        self._consider(trace, run)
+    def _reconsider(self, suspect: Suspect) -> None:
+        """The same trace on the bench; only what the exact model objects to is put to it again."""
+        trace = from_text(suspect.trace)
+        if suspect.rule == "model":
+            self._sample(trace)
+        else:
+            self._consider(trace, self._bench.execute(trace))
 
     def _after_death(self, death: Death) -> None:
         """The program that the worker died of is run where dying does no harm."""

@@ -12,7 +12,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-enum { LONGEST_STRETCH = 16, MOST_ROUNDS = 16 };
+enum { LONGEST_STRETCH = 16, MOST_ROUNDS = 16, ONE_IN_DENSE = 4 };
 
 typedef size_t (*byte_mutator)(uint8_t *data, size_t size, size_t max_size);
 
@@ -307,6 +307,14 @@ EXPORTED size_t mutator_cross(enum crossing crossing, const uint8_t *one, size_t
     return size_of(&p);
 }
 
+/* The generator beside the mutator: what is deep and on no rare path, dense programs meet sooner than
+ * mutants do. */
+static void generate(struct program *p)
+{
+    start_anew(p);
+    p->data[2] |= DENSE_BIT;
+}
+
 /* libFuzzer's own mutations (its dictionary of compared values among them) are an eighth. */
 EXPORTED size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
                                         unsigned seed)
@@ -317,6 +325,10 @@ EXPORTED size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_s
     if (max_size < PROFILE_BYTES + OPERATION_BYTES)
         return size;
     struct program p = opened(data, size, max_size, seed);
+    if (draw(&p, ONE_IN_DENSE) == 0) {
+        generate(&p);
+        return size_of(&p);
+    }
     if (mutate_bytes && draw(&p, 8) == 0)
         return mutate_bytes(data, size, max_size);
     for (uint32_t times = 1 + draw(&p, 4); times; times--)

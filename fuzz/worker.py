@@ -181,10 +181,10 @@ class Coverage:
 
 
 def survey(job: Job, messages: int) -> None:
-    """Runs each program of the corpus once, short ones first: judges it, and tells what they cover.
+    """Runs each program of the corpus once, short ones first, and tells what they cover.
 
-    A corpus too large to be judged within a share of the search's time is judged as far as that
-    lasts; after that the suspicious ones are.
+    Those that are kept are judged, as far as a share of the search's time lasts, and whatever is
+    suspicious.
     """
     executor = open_subject(job)
     executor.confine()
@@ -199,7 +199,7 @@ def survey(job: Job, messages: int) -> None:
         seen = executor.counters()
         news = edges.add(seen[0]), states.add(seen[1])
         kept += [path.name] if any(news) else []
-        if not suspicious and time.monotonic() > deadline:
+        if not suspicious and (not any(news) or time.monotonic() > deadline):
             continue
         trace, run = executor.last_trace(), executor.last_run()
         try:
