@@ -148,10 +148,9 @@ class Session:
                 for spec in words.subjects or bundled():
                     self.board.plans = [*self.board.plans, self._plan(spec, tell)]
             rounds = [[engine] for engine in words.engines] if words.first else [words.engines]
-            for engines in rounds:
-                if words.short < words.cpu_seconds:
-                    self._attempts(engines, words.short)
-                self._attempts(engines, words.cpu_seconds)
+            for seconds in sorted({min(words.short, words.cpu_seconds), words.cpu_seconds}):
+                for engines in rounds:
+                    self._attempts(engines, seconds)
         except KeyboardInterrupt:
             self.board.interrupted = True
 

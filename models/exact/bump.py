@@ -153,6 +153,12 @@ class Marks(Exact):
         self._scratch(size)
         self.rewind(inner)
         self.rewind(outer)
+        block = self.allocate(50)
+        above = self.allocate(60) if block else None
+        if block:
+            self.release(block)
+        if above:
+            self.rewind(block)
 
     def _scratch(self, size: int) -> None:
         first = self.allocate(100)
