@@ -59,7 +59,8 @@ class _Running:
 def run(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Attempt]]:
     """Each task with what came of it, as they end; closing the iterator ends what still runs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ci.killing.engines"])  # imported once, not for each task
+    # Imported once, not for each task; Hypothesis alone takes a second.
+    context.set_forkserver_preload(["ci.killing.engines", "tests.hypothesis_search"])
     waiting, running = deque(tasks), []
     try:
         while waiting or running:
