@@ -137,10 +137,10 @@ class AllocatorMachine(RuleBasedStateMachine):
         self.do(Op(Kind.DOUBLE_FREE, first=block))
 
     @_allowed(Kind.REALLOC_FREED)
-    @precondition(lambda machine: len(machine.ops) > 8)
+    @precondition(lambda machine: len(machine.ops) > 24)
     @rule(block=consumes(freed), size=strategies.STEPS)
     def realloc_freed(self, block: int, size: int) -> None:
-        """The same by another size for what is freed."""
+        """Misuse too; late, because a session that ends early sees little."""
         self.do(Op(Kind.REALLOC_FREED, first=block, second=size))
 
     @property

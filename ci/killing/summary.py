@@ -77,7 +77,7 @@ def _mutants(board: Board) -> Iterator[str]:
         f"{100 * settled / max(1, compiled):.1f} %. "
         f"Of those left, {sums['killed']} of {sums['left']} are killed."
     )
-    yield from _medians([kill.ops for kill in kills if kill.trace], [kill.cpu for kill in kills])
+    yield from _medians([kill.ops for kill in kills if kill.ops], [kill.cpu for kill in kills])
     yield ""
     yield from _survivors(board.survivors)
 

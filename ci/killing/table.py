@@ -144,7 +144,7 @@ def _total(engine: str, rows: Sequence[Row]) -> Total:
         sum(attempt.verdict == ERROR for attempt in made),
         _median(kill.executions for kill in kills),
         _median(kill.cpu for kill in kills),
-        _median(kill.ops for kill in kills if kill.trace),
+        _median(kill.ops for kill in kills if kill.ops),
         sum(attempt.spent for attempt in made),
     )
 
