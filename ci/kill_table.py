@@ -249,19 +249,23 @@ class Session:
             write_page(file, page)
 
 
-def ask_rules(subjects: Sequence[str], console: Console) -> int:
-    """Prints, for each rule, the bugs that need it; 1 if a rule has none."""
+def ask_rules(subjects: Sequence[str], console: Console, command: str = "") -> int:
+    """Prints, for each rule, the bugs that need it; 1 if a rule has none.
+
+    With a `command` the figures go into ci/KILLS.md under its name.
+    """
     chosen = [bug for name in subjects or bundled() for bug in planted_bugs(name)]
     with console.status("rules") as status:
         found = rules.witnesses(chosen, status.update)
     table = Table("rule", "planted bug", "without the rule")
     for rule, seen in found.items():
-        best = sorted(seen, key=lambda each: (not each.needs_it, each.bug.deep))
-        for row, each in enumerate(best):
+        for row, each in enumerate(rules.best_first(seen)):
             table.add_row(rule if not row else "", each.bug.subject, each.told())
         if not seen:
             table.add_row(rule, "-", "no bug names it")
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    if command:
+        summary.write_rules(found, command)
     unneeded = rules.empty(found)
     for rule in unneeded:
         print(f"{rule}: no planted bug needs this rule")
@@ -275,9 +279,11 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     # A CI that loses patience gets what was found so far, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    told = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    command = f"python ci/kill_table.py {told}"
     try:
         if words.rules:
-            return ask_rules(words.subjects, console)
+            return ask_rules(words.subjects, console, command if words.write else "")
         session = Session(words, console)
         session.run()
         session.write()
@@ -291,8 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(to_text(session.board))
     if words.write and not session.board.interrupted:
-        told = shlex.join(sys.argv[1:] if arguments is None else arguments)
-        summary.write(session.board, f"python ci/kill_table.py {told}")
+        summary.write(session.board, command)
     print(f"written: {words.out}/kills.txt, .json, .html ({time.monotonic() - started:.0f} s)")
     return session.board.status
 

@@ -109,6 +109,11 @@ def witnesses(
     return found
 
 
+def best_first(seen: Iterable[Witness]) -> list[Witness]:
+    """Those that need the rule before the others, and quick ones before deep ones."""
+    return sorted(seen, key=lambda each: (not each.needs_it, each.bug.deep))
+
+
 def empty(found: dict[str, list[Witness]]) -> list[str]:
     """The rules that no bug needs."""
     return [rule for rule, seen in found.items() if not any(each.needs_it for each in seen)]

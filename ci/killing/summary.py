@@ -6,11 +6,12 @@ It counts; the whole table is table.py's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ci.killing import survivors
 from ci.killing.plan import Plan
+from ci.killing.rules import Witness, best_first
 from ci.killing.table import Board, Row, told
 from ci.killing.targets import BUG, MUTANT
 
@@ -24,6 +25,22 @@ def write(board: Board, command: str, file: Path = DOCUMENT) -> None:
         if any(row.target.kind == kind for row in board.rows):
             text = _placed(text, kind, [f"`{command}`", "", *lines])
     file.write_text(text)
+
+
+def write_rules(
+    found: Mapping[str, Sequence[Witness]], command: str, file: Path = DOCUMENT
+) -> None:
+    """Puts between its marks what every rule is needed for."""
+    lines = [
+        "| rule | bugs that it names | that need it | the best witness | without the rule |",
+        "|---|---:|---:|---|---|",
+    ]
+    for rule, seen in found.items():
+        best = best_first(seen)
+        need = sum(each.needs_it for each in seen)
+        shown = f"`{best[0].bug.subject}` | {best[0].told()}" if best else "- | no bug names it"
+        lines.append(f"| `{rule}` | {len(seen)} | {need} | {shown} |")
+    file.write_text(_placed(file.read_text(), "rule", [f"`{command}`", "", *lines]))
 
 
 def _placed(text: str, kind: str, lines: Sequence[str]) -> str:
