@@ -408,11 +408,6 @@ static struct op decode_realloc(struct decoder *d, const uint8_t *bytes)
     return made(OP_REALLOC, make(d, size), old.name, size);
 }
 
-static struct op decode_free(struct decoder *d, const uint8_t *bytes)
-{
-    return plain(OP_FREE, release(d, pick(d, bytes[1])).name, 0);
-}
-
 /* One in eight of those that name another thread than the first is its end. */
 static struct op decode_thread(const uint8_t *bytes)
 {
@@ -474,7 +469,7 @@ static struct op decode_one(struct decoder *d, const uint8_t *bytes)
     enum action action = adapted(d, d->actions[bytes[0]]);
     switch (action) {
     case A_MALLOC: return decode_malloc(d, bytes);
-    case A_FREE: return decode_free(d, bytes);
+    case A_FREE: return plain(OP_FREE, release(d, pick(d, bytes[1])).name, 0);
     case A_CALLOC: return decode_calloc(d, bytes);
     case A_REALLOC: return decode_realloc(d, bytes);
     case A_ALIGNED: return decode_aligned(d, bytes);

@@ -18,14 +18,12 @@ from fuzz.options import Options
 from fuzz.results import Result
 from models.check import Finding
 from models.race import laps, look
-from models.trace import ALLOCATING, Kind, Op, Trace
+from models.trace import ALLOCATING, MISUSES, Kind, Op, Trace
 
 LENGTHS = (12, 24, 64)  # operations a program
 HANDED_ON = 0.6  # of the operations another thread does than did the one before
 ENDING = 0.4  # of the programs have threads that end and begin
-_LEFT_OUT = frozenset(
-    {Kind.THREAD, Kind.END_THREAD, Kind.DOUBLE_FREE, Kind.INTERIOR_FREE, Kind.FREE_ALL}
-)
+_LEFT_OUT = MISUSES | {Kind.THREAD, Kind.END_THREAD, Kind.FREE_ALL}
 
 
 class RacePhase:
