@@ -217,10 +217,12 @@ class Figures:
         return _told(*(statistics.median(column) for column in zip(*rows, strict=True)))
 
     def total(self, way: str) -> str:
-        """How many of the searches found the bug."""
+        """How many of the searches found the bug, and what all of them took."""
         these = [kill for kill in self.kills if kill.way == way]
         cpu = sum(kill.cpu for kill in these)
-        return f"{sum(kill.found for kill in these)} of {len(these)}, {cpu:.0f} s in all"
+        executions = sum(kill.executions for kill in these)
+        found = sum(kill.found for kill in these)
+        return f"{found} of {len(these)}; in all {executions:,} / {cpu:.0f} s"
 
     def rows(self) -> list[list[str]]:
         """The table: a row a subject, then the median and the total of each way."""

@@ -88,14 +88,13 @@ static int takes_part(const struct decode_limits *limits, const uint8_t *profile
 {
     if (action <= A_FREE)
         return 1;
-    if (switched(limits, DECODE_RARE) && action >= A_DENY)
-        return action >= A_DOUBLE_FREE ? (profile[4] & 0x30) == 0x30
-                                       : profile[1] >> 2 * (action - A_DENY) & 1;
     if (action < A_DENY)
         return !(profile[0] >> (action - A_CALLOC) & 1);
     unsigned shift = 2 * (unsigned)(action - A_DENY);
     if (action >= A_DOUBLE_FREE && (profile[4] & 0x30) != 0x30)
         return 0;
+    if (switched(limits, DECODE_RARE))
+        return action >= A_DOUBLE_FREE || profile[1] >> shift & 1;
     return (profile[1] >> shift & 3) == 3;
 }
 

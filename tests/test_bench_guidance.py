@@ -46,7 +46,7 @@ def test_medians_count_what_was_not_found():
     head, median, found = figures.rows()
     assert head == ["a: b", "900 / 1.50 s, 2 of 3 not found", "2 / 1.50 s"]
     assert median == ["median", "900 / 1.50 s", "2 / 1.50 s"]
-    assert found == ["found", "1 of 3, 4 s in all", "3 of 3, 4 s in all"]
+    assert found == ["found", "1 of 3; in all 1,810 / 4 s", "3 of 3; in all 6 / 4 s"]
 
 
 def test_the_median_row_is_over_the_subjects():
