@@ -43,6 +43,7 @@ _WHY_OFF = {
     "reclaim": "not promised",
     "footprint": "not promised",
     "model": "no exact model",
+    "race": "no ThreadSanitizer, or no threads promised",
 } | {name: "no predicate" for name, rule in RULES.items() if rule.layer == WHITE_BOX}
 
 

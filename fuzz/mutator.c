@@ -307,8 +307,8 @@ EXPORTED size_t mutator_cross(enum crossing crossing, const uint8_t *one, size_t
     return size_of(&p);
 }
 
-/* The generator beside the mutator: what is deep and on no rare path, dense programs meet sooner than
- * mutants do. */
+/* The generator beside the mutator: what is deep and on no rare path, dense programs meet sooner
+ * than mutants do. */
 static void generate(struct program *p)
 {
     start_anew(p);

@@ -22,6 +22,8 @@ from models.trace import TraceError, from_text
 from models.verdict import Verdict
 
 TRACES = ROOT / "tests" / "traces"
+# What no saved trace shows, but free-running threads: tests/test_threads.py has its planted bug.
+NOT_BY_TRACE = frozenset({"race"})
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def witnesses(
     bugs: Iterable[PlantedBug], tell: Callable[[str], None] = lambda _text: None
 ) -> dict[str, list[Witness]]:
     """For every rule, what the bugs that name it show."""
-    found: dict[str, list[Witness]] = {rule: [] for rule in RULES}
+    found: dict[str, list[Witness]] = {rule: [] for rule in RULES if rule not in NOT_BY_TRACE}
     for bug in bugs:
         tell(bug.subject)
         found[bug.rule].append(witness(bug))
