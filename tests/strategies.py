@@ -17,7 +17,9 @@ from models.contract import PTRDIFF_MAX
 from models.trace import DENY_ALL, MISUSES, NIL, Kind, Op, Trace
 
 MAX_OPS = 40
-_TRIED = 16  # programs of the byte decoder, which take some microseconds each
+# Operations of a program of the byte decoder, and how many are tried: some microseconds each.  What
+# is deep shows in one long dense program of hundreds.
+_TRIED = {8: 16, 24: 16, 64: 16, 256: 64, 1024: 256}
 STORES = (0, 0, 0, 0, 4096, 8192, 16384, 65536)  # in small ones large blocks are not to be had
 GRANTABLE = 2 * max(LARGE)  # bytes; what is more counts as refused
 # How often a kind is drawn beside four mallocs and three frees; 2 where nothing is said.
@@ -128,11 +130,11 @@ def programs(bench: Bench, edges: tuple[int, ...] = ()) -> st.SearchStrategy[Tra
 
     def decoded(seed: int, kind: Limits, length: int) -> Trace:
         size = limits.program_bytes(length)
-        bench.executor.search(seed, _TRIED, size, kind.pack())
+        bench.executor.search(seed, _TRIED[length], size, kind.pack())
         return bench.executor.last_trace()
 
     kinds = st.sampled_from((every.dense(), every, every.rare()))
-    return st.builds(decoded, st.integers(0, 2**62), kinds, st.sampled_from((8, 24, 64, 256)))
+    return st.builds(decoded, st.integers(0, 2**62), kinds, st.sampled_from(tuple(_TRIED)))
 
 
 class Writer:
