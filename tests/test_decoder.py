@@ -130,7 +130,8 @@ def test_dense_programs_are_traffic(decode):
     counts = Counter(
         op.kind for data in programs(200) for op in decode(data, EVERYTHING.dense())[0]
     )
-    assert set(counts) <= ALLOCATING | {Kind.FREE, Kind.WRITE, Kind.FREE_ALL}
+    threads = {Kind.THREAD, Kind.END_THREAD}
+    assert set(counts) <= ALLOCATING | {Kind.FREE, Kind.WRITE, Kind.FREE_ALL} | threads
     assert counts[Kind.FREE] > 0.25 * counts.total()
     sizes = [op.size for data in programs(50) for op in decode(data, EVERYTHING.dense())[0]]
     assert max(sizes) <= 2**20
