@@ -196,17 +196,16 @@ class Exploration:
             yield from self._release(state.fork(), block)
 
     def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
-        # The same name from every heap that an induction begins with.
-        name, most = f"size.{len(state.scene.story) - state.scene.built}", self.menu.most
+        name, most = sizes.name_in(state.scene), self.menu.most
         bits = (most or self.host.limit).bit_length()
         if self.menu.by_powers:
-            return ((state.fork(), one) for one in sizes.by_power(name, bits if most else WORD))
+            return sizes.forked(state, sizes.by_power(name, bits if most else WORD))
         return sizes.sizes(self.engine.reasoning, state, name, bits, most)
 
     def _new_sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
         """Where requests are small, one that nothing fits: a resize must fail somewhere."""
-        none = [(state.fork(), number(2 * self.host.limit))] if self.menu.most else []
-        return chain(self._sizes(state), none)
+        none = (number(2 * self.host.limit),) if self.menu.most else ()
+        return chain(self._sizes(state), sizes.forked(state, none))
 
     # ---- before and after a call ----
 
@@ -371,14 +370,14 @@ class Exploration:
 
     def _settle_zero(self, path: Path, payload, size) -> None:
         """Any one byte of the block reads zero, so all do."""
-        probe, index = path.fork(), self._any_index()
+        probe, index = path.fork(), sizes.any_index(self.menu.most or self.host.limit)
         if self.engine.reasoning.assume(probe, less(index, size)):
             byte = self.engine.load(probe, simplify(payload + index), 1)
             self._settle_alone(probe, "zeroed", NOT_ZERO, equal(byte, 0))
 
     def _settle_kept(self, path: Path, block: Block, before: Memory, moved, size) -> None:
         """Any one byte of the old block below min(old, new) is where it belongs."""
-        probe, index = path.fork(), self._any_index()
+        probe, index = path.fork(), sizes.any_index(self.menu.most or self.host.limit)
         within = every(less(index, size), less(index, block.size))
         if self.engine.reasoning.assume(probe, within):
             asker = PathAsker(self.engine.reasoning, probe)
@@ -391,10 +390,6 @@ class Exploration:
         probe.owed = ()
         probe.owe(family, what, truth)
         self.ledger.settle(probe)
-
-    def _any_index(self) -> z3.BitVecRef:
-        width = (self.menu.most or self.host.limit).bit_length()
-        return z3.ZeroExt(WORD - width, z3.BitVec("index", width))  # none lives to see another
 
     def _split(self, path: Path, truth):
         return self.engine.reasoning.split(path, truth)

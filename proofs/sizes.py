@@ -5,12 +5,13 @@ A form is worth many questions: where a term's range says which way a branch goe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import z3
 
 from proofs.logic import equal, every
 from proofs.path import Path, Reasoning
+from proofs.scenery import Scene
 from proofs.terms import WORD, number, simplify
 
 Size = z3.BitVecRef
@@ -39,6 +40,22 @@ def by_power(name: str, bits: int = WORD) -> Iterator[Size]:
     for power in (bits - 1, *range(1, bits - 1)):
         above = z3.ZeroExt(WORD - power, z3.BitVec(f"{name}.{power}", power))
         yield simplify(above + (1 << power))
+
+
+def name_in(scene: Scene) -> str:
+    """What the size of the next operation is called: the same from every heap of an induction."""
+    return f"size.{len(scene.story) - scene.built}"
+
+
+def forked(state: Path, all_sizes: Iterable[Size]) -> Iterator[tuple[Path, Size]]:
+    """Each of the sizes with a path of its own."""
+    return ((state.fork(), size) for size in all_sizes)
+
+
+def any_index(most: int) -> Size:
+    """Any number of as many bits as `most` has; asked about at once, so that one name will do."""
+    bits = most.bit_length()
+    return z3.ZeroExt(WORD - bits, z3.BitVec("index", bits))
 
 
 def factors(reasoning: Reasoning, state: Path, powers: bool) -> Iterator[tuple[Path, Size, Size]]:
