@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 import z3
 
@@ -27,6 +28,7 @@ ENOMEM, EINVAL = 12, 22
 FAILED = 2**WORD - 1
 ABORTS = "a valid call ends in abort"
 EXITS = "a valid call ends the process"
+ASSERTION = "__assert_fail"  # where assert() ends, on Linux
 LOWERED = "the break is lowered below what was granted"
 UNMAPPED = "pages are unmapped that were not mapped"
 
@@ -140,6 +142,8 @@ class Host:
             "exit": _exits,
             "_exit": _exits,
             "_Exit": _exits,
+            "quick_exit": _exits,
+            ASSERTION: _fails,
             "sbrk": self.sbrk,
             "mmap": self.mmap,
             "mmap64": self.mmap,
@@ -391,6 +395,20 @@ def aborts(engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
 def _exits(engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
     engine.end(path, "abort", EXITS)
     return []
+
+
+def _fails(engine: Engine, path: Path, terms: Terms) -> list[Outcome]:
+    """What assert() does that fails: the same, and its words are the reason."""
+    text, file = (_string(engine, term) for term in terms[:2])
+    line = constant_of(terms[2])
+    engine.end(path, "abort", f"an assertion fails, {PurePath(file).name}:{line}: {text}")
+    return []
+
+
+def _string(engine: Engine, address) -> str:
+    """The characters of a constant string."""
+    variable = engine.module.globals.get(engine.name_at(address) or "")
+    return (variable and variable.text) or "?"
 
 
 def errno_of(engine: Engine, path: Path) -> z3.BitVecRef:

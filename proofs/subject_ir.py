@@ -40,7 +40,7 @@ FLAGS = {
     "optimised": ("-O2", "-fno-sanitize=all", "-fno-vectorize", "-fno-slp-vectorize"),
 }
 COMMON = (
-    *("-gline-tables-only", "-fno-strict-aliasing", "-DNDEBUG"),
+    *("-gline-tables-only", "-fno-strict-aliasing", "-UNDEBUG"),
     "-Werror=implicit-function-declaration",
 )
 # Like build.SUBJECT_FLAGS: an allocator's own malloc is not the library's, and one thread runs.
