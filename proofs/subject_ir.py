@@ -20,7 +20,7 @@ from proofs.target import TARGET
 
 SANITIZED = (
     "pointer-overflow,shift,signed-integer-overflow,bounds,integer-divide-by-zero,"
-    "unreachable,return"
+    "unreachable,return,builtin"
 )
 # Raw: what the programmer wrote, with undefined behaviour turned into branches to a trap.
 # Unoptimised: the same before locals are promoted to registers, as -O0 has it.
