@@ -46,7 +46,9 @@ _OWN_NAMES = (
 # thread, but where several are promised to be safe.
 ONE_THREAD = ("-D__thread=", "-D_Thread_local=")
 SUBJECT_FLAGS = (
-    *("-O2", *_COMMON, "-fvisibility=hidden", *ONE_THREAD),
+    # Assertions are part of what is checked; zig's cc defines NDEBUG wherever it optimises.  A
+    # subject's own -DNDEBUG comes later, and counts.
+    *("-O2", "-UNDEBUG", *_COMMON, "-fvisibility=hidden", *ONE_THREAD),
     *(f"-fno-builtin-{name}" for name in _OWN_NAMES),
 )
 LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")

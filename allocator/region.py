@@ -211,7 +211,7 @@ class Region:
         (
             _version, _capacity, count, _switches, _store, _limit, done, stage, outcome, signal,
             fault, exit_status, damage_count, suspicious, known, store_base, maps_base,
-            arena_base, arena_size, _runs, _seed, _asked, _rounds, invariant,
+            arena_base, arena_size, _runs, _seed, _asked, _rounds, invariant, assertion,
         ) = HEADER.unpack_from(self.memory, 0)  # fmt: skip
         seen = min(count, done + (outcome != Outcome.FINISHED))
         raw = self.memory[self._observations_at : self._observations_at + seen * OBSERVATION.size]
@@ -231,6 +231,7 @@ class Region:
             arena_base,
             arena_size,
             invariant.split(b"\0")[0].decode(errors="replace"),
+            assertion.split(b"\0")[0].decode(errors="replace"),
         )
 
     def _read_damages(self, count: int) -> tuple[Damage, ...]:

@@ -49,7 +49,7 @@ def build_line(subject: Subject, name: str) -> str:
     folders = [f"-I{path}" for path in subject.include]
     folders += [f"-iquote{subject.folder}"] if subject.folder else []
     folders += [f"-idirafter{MEMLIB}"] if any(map(_wants_memlib, subject.sources)) else []
-    flags = ["-g", "-O2", "-fno-builtin", *subject.flags, *folders]
+    flags = ["-g", "-O2", "-UNDEBUG", "-fno-builtin", *subject.flags, *folders]
     linked = [*files, "-lm", "-lpthread", "-o", name.removesuffix(".c")]
     return shlex.join(["cc", *flags, name, *linked])
 

@@ -9,9 +9,9 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-VERSION = 3
+VERSION = 4
 DAMAGE_CAPACITY = 64
-HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQQQII24s")
+HEADER = struct.Struct("<IIIIQQIIIiQiIIIQQQQQQII24s128s")
 OBSERVATION = struct.Struct("<QQQiI")
 DAMAGE = struct.Struct("<QIIBBB5x")
 
@@ -92,6 +92,7 @@ class Damage:
 class Run:
     """A whole run: `done` operations finished; when cut short, observations[done] was under way.
 
+    `assertion` is what the subject's own assert had to say, "file:line: text".
     `layout` is what the subject's walk showed at the end, (address, size, used) from the lowest
     block up; None where nobody walked.  `race` is what ThreadSanitizer told, in a sentence.
     """
@@ -111,6 +112,7 @@ class Run:
     arena_base: int = 0
     arena_size: int = 0
     invariant: str = ""
+    assertion: str = ""
     race: str = ""
     layout: tuple[tuple[int, int, int], ...] | None = field(default=None, compare=False)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import z3
 
 from proofs.logic import every
-from proofs.path import Obligation, Path, Reasoning
+from proofs.path import Obligation, Path, Reasoning, Touch
 from proofs.solver import Model
 
 # narrow: as proved, but for code that the bound does not come to.
@@ -48,6 +48,7 @@ class Refutation:
     what: str
     path: Path
     model: Model
+    touch: Touch | None = None
 
 
 @dataclass
@@ -113,7 +114,7 @@ class Ledger:
         for entry in sorted(own, key=lambda entry: order.get(entry.what, len(order))):
             model = self.reasoning.counterexample(path, entry.condition)
             if model is not None:
-                self.refuted[claim.name] = Refutation(entry.what, path.fork(), model)
+                self.refuted[claim.name] = Refutation(entry.what, path.fork(), model, entry.touch)
                 return
 
     def untested(self, claim: Claim) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from allocator.subject import Subject
 from proofs import opaque
+from proofs.c_library import ASSERTION
 from proofs.dead import dead_blocks
 from proofs.engine import Engine, LoopLimit
 from proofs.host import ARENA, Host
@@ -23,7 +24,7 @@ from proofs.solver import Solver, Unknown
 from proofs.terms import constant_of, number
 
 Blocks = frozenset[tuple[str, str]]
-ENDING = frozenset({"abort", "exit", "_exit", "_Exit"})
+ENDING = frozenset({"abort", "exit", "_exit", "_Exit", "quick_exit", ASSERTION})
 # They judge the heap, or draw it: no claim is about their code.
 _ORACLES = ("allocheck_check", "allocheck_walk")
 _ENTRY = "allocheck_"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import z3
 
+from proofs.access import put, taken
 from proofs.intrinsics import Intrinsics, is_intrinsic
 from proofs.ir import (
     POINTER_BITS,
@@ -19,16 +20,15 @@ from proofs.ir import (
     GlobalVariable,
     Instruction,
     Module,
-    Symbol,
     Undefined,
 )
 from proofs.literals import Literal
 from proofs.logic import Truth, equal, is_aligned, less, negate, plain
-from proofs.meaning import Value, as_bits, lowest_bit, result_of
-from proofs.memory import Memory, Word
-from proofs.path import Path, PathAsker, Reasoning
+from proofs.meaning import Value, result_of
+from proofs.memory import Copy, Memory, Word
+from proofs.path import Path, PathAsker, Reasoning, Touch
 from proofs.read_ir import UnsupportedIr
-from proofs.ready import Ready, ReadyBlock, ready
+from proofs.ready import Ready, ReadyBlock, constant, ready
 from proofs.target import TARGET
 from proofs.terms import constant_of, number, value_range
 
@@ -113,10 +113,7 @@ class Engine:
         """The memory with every global variable as the program starts with it."""
         for variable in self.module.globals.values():
             for offset, part in variable.parts or ():
-                if isinstance(part, Symbol):
-                    value = number(self.address_of(part.name) + part.offset)
-                else:
-                    value = number(part.value, part.width)
+                value = constant(part, self.address_of, POINTER_BITS)
                 at = number(self.address_of(variable.name) + offset)
                 memory = memory.after(Word(at, value))
         return memory
@@ -139,10 +136,9 @@ class Engine:
             return self.hooks[name](self, path, arguments)
         function = self.module.functions.get(name)
         if function is None:
-            why = self.module.unreadable.get(name, f"unsupported call: {name} has no model here")
-            raise UnsupportedIr(why)
-        names = [parameter for parameter, _ in function.parameters]
-        frames = [_Frame(path, dict(zip(names, arguments, strict=True)), function.entry)]
+            why = f"unsupported call: {name} has no model here"
+            raise self.module.unreadable.get(name) or UnsupportedIr(why)
+        frames = [_Frame(path, self._received(path, function, arguments), function.entry)]
         outcomes: list[Outcome] = []
         blocks = self._blocks(function)
         while frames:
@@ -152,6 +148,19 @@ class Engine:
         if name in self.concrete:
             return [each for outcome in outcomes for each in self._one_by_one(*outcome)]
         return outcomes
+
+    def _received(self, path: Path, function: Function, arguments) -> dict[str, Value]:
+        """The parameters by name: copies of what is handed over by value, nothing of a `...`."""
+        names = [parameter for parameter, _ in function.parameters]
+        if len(arguments) < len(names):
+            raise UnsupportedIr(f"unsupported call: {function.name} with too few arguments")
+        received = dict(zip(names, arguments[: len(names)], strict=True))
+        for name, size in zip(names, function.copied, strict=False):
+            if size:
+                copy = self._place(size)
+                path.write(Copy(copy, number(size), received[name], path.memory))
+                received[name] = copy
+        return received
 
     def _blocks(self, function: Function) -> dict[str, ReadyBlock]:
         known = self._ready.get(function.name)
@@ -182,9 +191,9 @@ class Engine:
         """Where a function, a global or a hook stands."""
         return self._symbols[name]
 
-    def end(self, path: Path, family: str, what: str) -> None:
+    def end(self, path: Path, family: str, what: str, touch: Touch | None = None) -> None:
         """The path ends here, inside a call, where no path should come."""
-        path.owe(family, what, False)
+        path.owe(family, what, False, touch)
         self.ended.append(path)
 
     def _advance(self, function: Function, blocks, frame: _Frame, frames) -> Outcome | None:
@@ -219,14 +228,15 @@ class Engine:
                     if not self._leave(function, frame, step.instruction, operands, frames):
                         return None
                     break
-                if opcode == "call":
-                    if not self._call(function, frame, step.instruction, operands, frames):
-                        return None
-                    continue
                 try:
-                    self._simple(function, frame, step, operands)
+                    if opcode != "call":
+                        self._simple(function, frame, step, operands)
+                    elif not self._call(function, frame, step.instruction, operands, frames):
+                        return None
                 except _NoState:
                     return None
+                except UnsupportedIr as error:
+                    raise error.at(function.name, step.instruction.place) from None
 
     def _enter(self, function: Function, block: ReadyBlock, frame: _Frame) -> None:
         """Counts the visit and gives the block's phis their values, all at once."""
@@ -259,15 +269,15 @@ class Engine:
         condition, no, yes = operands
         for target, safe in ((no, condition), (yes, condition)):
             if function.blocks[target.name].trap:
-                what = f"undefined behaviour in {function.name}"
+                what = f"undefined behaviour in {function.name}{instruction.there}"
                 frame.path.owe("no_undefined", what, safe if target is no else negate(safe))
                 return frame.go((yes if target is no else no).name, counted=False)
         if condition.__class__ is bool:
             return frame.go((yes if condition else no).name, counted=False)
         # A loop that runs so often whatever the input may go on; one that depends on it is counted.
         counted = plain(condition) is None
-        for taken, path in self.reasoning.split(frame.path, condition):
-            frames.append(frame.beside(path, (yes if taken else no).name, counted))
+        for chosen, path in self.reasoning.split(frame.path, condition):
+            frames.append(frame.beside(path, (yes if chosen else no).name, counted))
         return False
 
     def _switch(self, frame: _Frame, instruction: Instruction, operands, frames) -> bool:
@@ -293,7 +303,9 @@ class Engine:
             name = self._pointed_to(arguments.pop())
         outcomes = None
         if is_intrinsic(name):
-            outcomes = Intrinsics(self, frame.path, function.name).call(name, arguments)
+            outcomes = Intrinsics(self, frame.path, function.name, instruction.there).call(
+                name, arguments
+            )
         if outcomes is None:
             outcomes = self.call(frame.path, name, arguments)
         if len(outcomes) == 1 and outcomes[0][0] is frame.path:
@@ -315,21 +327,18 @@ class Engine:
         opcode, path, instruction = step.opcode, frame.path, step.instruction
         if opcode == "load":
             self._permit(function, path, operands[0], step, writes=False)
-            result = self.load(path, operands[0], instruction.detail.size)
-            if instruction.width == 1:
-                result = lowest_bit(result)
+            asker = PathAsker(self.reasoning, path)
+            result = taken(path.memory, operands[0], instruction, asker)
         elif opcode == "store":
             self._permit(function, path, operands[1], step, writes=True)
-            path.write(Word(operands[1], as_bits(operands[0], 8)))
+            for word in put(*operands, instruction.detail):
+                path.write(word)
             return
         elif opcode == "alloca":
-            result = self._local(instruction)
+            result = self._place(instruction.detail.size)
         else:
             self._check_division(function, path, instruction, operands)
-            try:
-                result = result_of(instruction, operands)
-            except UnsupportedIr as error:
-                raise UnsupportedIr(f"{function.name}: {error}") from None
+            result = result_of(instruction, operands)
         wide = instruction.width == POINTER_BITS and result.__class__ is not Literal
         if wide and opcode in _NAMED:
             result = self.reasoning.named(path, result, function.name)
@@ -347,18 +356,19 @@ class Engine:
         if allowed is True:
             path.meet(outside)
             return
+        touch = Touch(address, number(access.size), writes, path.scene)
         if value_range(address)[1] >= WILD:
-            allowed = self._tamed(path, allowed, outside[1])
-        path.owe(*outside, allowed)
+            allowed = self._tamed(path, allowed, outside[1], touch)
+        path.owe(*outside, allowed, touch)
 
-    def _tamed(self, path: Path, allowed: Truth, what: str) -> Truth:
+    def _tamed(self, path: Path, allowed: Truth, what: str, touch: Touch) -> Truth:
         """An address that may be anything: the path goes on only where the access is allowed.
 
         To follow a wild pointer on would mean to follow it everywhere.
         """
         wild = path.fork()
         if self.reasoning.assume(wild, negate(allowed)):
-            self.end(wild, "bounds", what)
+            self.end(wild, "bounds", what, touch)
             if not self.reasoning.assume(path, allowed):
                 raise _NoState
         return True
@@ -367,19 +377,20 @@ class Engine:
         opcode = instruction.opcode
         if opcode in ("udiv", "urem", "sdiv", "srem"):
             nonzero = negate(equal(values[1], 0))
-            path.owe("no_undefined", f"{function.name} divides by zero", nonzero)
+            path.owe("no_undefined", f"{function.name} divides by zero{instruction.there}", nonzero)
         if opcode in ("shl", "lshr", "ashr"):
             inside = less(values[1], values[1].size())
-            path.owe("no_undefined", f"{function.name} shifts too far", inside)
+            path.owe("no_undefined", f"{function.name} shifts too far{instruction.there}", inside)
 
-    def _local(self, instruction: Instruction) -> z3.BitVecRef:
+    def _place(self, size: int) -> z3.BitVecRef:
         """A fresh local object, never at an address used before."""
-        access = instruction.detail
-        self._stack -= -(-access.size // 16) * 16 + 16
+        self._stack -= -(-size // 16) * 16 + 16
         return number(self._stack)
 
     def _some(self, value: object) -> Value:
         """A value; in the place of an undefined one, any value at all."""
+        if isinstance(value, tuple):
+            return tuple(self._some(part) for part in value)
         if isinstance(value, Undefined):
             return self.reasoning.fresh("undefined", value.width)
         return value

@@ -1,4 +1,4 @@
-"""The operating system as an allocator meets it: pages by sbrk and mmap, errno, abort.
+"""The operating system as an allocator meets it: pages by sbrk and mmap, errno.
 
 Flat addresses; every request for pages may be refused.  It makes no claim of its own, but owes
 that pages are asked for and given back as the system allows.
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import z3
 
+from proofs.c_library import HOOKS, STREAMS
 from proofs.engine import SYMBOLS, Engine, Outcome
+from proofs.ir import UnsupportedIr
 from proofs.literals import Literal
 from proofs.logic import Truth, at_most, equal, every, less, some
 from proofs.memory import Fill, Memory, Scribble, Word
@@ -23,10 +25,9 @@ ERRNO, ERRNO_BYTES = 0x3000, 4
 ARENA = 0x8_0000
 STACK_FROM, STACK_END = TARGET.stack
 PAGE = 4096
+POOL = 256  # bytes of a variable with initial values that may hold a heap as well
 ENOMEM, EINVAL = 12, 22
 FAILED = 2**WORD - 1
-ABORTS = "a valid call ends in abort"
-EXITS = "a valid call ends the process"
 LOWERED = "the break is lowered below what was granted"
 UNMAPPED = "pages are unmapped that were not mapped"
 
@@ -127,7 +128,8 @@ class Host:
             memory = memory.after(Scribble(number(ARENA), number(arena), 0))
             room.append((number(ARENA), number(arena)))
         for variable in engine.module.globals.values():
-            if not variable.constant and variable.parts == ():
+            zero = variable.parts == ()
+            if not variable.constant and (zero or (variable.parts and variable.size >= POOL)):
                 room.append((number(engine.address_of(variable.name)), number(variable.size)))
         pages = Pages(number(self.base), number(self.maps), room=tuple(room))
         return Path(memory, scene(replace(pages, joined=self.joined)))
@@ -135,11 +137,8 @@ class Host:
     def hooks(self) -> dict[str, Callable[[Engine, Path, Terms], list[Outcome]]]:
         """The host's functions by the names they are called."""
         return {
+            **HOOKS,
             "__errno_location": _errno_cell,
-            "abort": aborts,
-            "exit": _exits,
-            "_exit": _exits,
-            "_Exit": _exits,
             "sbrk": self.sbrk,
             "mmap": self.mmap,
             "mmap64": self.mmap,
@@ -338,7 +337,11 @@ def _plainly_inside(engine: Engine, path: Path, at: int, length: int, writes: bo
     if at >= SYMBOLS:
         variable, into = engine.variable_at(at)
         if variable is not None:
-            allowed = variable.parts is not None and not (writes and variable.constant)
+            allowed = not (writes and variable.constant)
+            if variable.parts is None and variable.name not in STREAMS:
+                raise UnsupportedIr(
+                    f"unsupported variable: {variable.name}, whose value is not known"
+                )
             if allowed and into + length <= variable.size:
                 return True
     if at >= ERRNO and at + length <= ERRNO + ERRNO_BYTES:
@@ -380,17 +383,6 @@ def _errno_cell(_engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
 
 def _zero(_engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
     return [(path, number(0, 32))]
-
-
-def aborts(engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
-    """What abort() does: the path ends, where no valid call should."""
-    engine.end(path, "abort", ABORTS)
-    return []
-
-
-def _exits(engine: Engine, path: Path, _terms: Terms) -> list[Outcome]:
-    engine.end(path, "abort", EXITS)
-    return []
 
 
 def errno_of(engine: Engine, path: Path) -> z3.BitVecRef:

@@ -8,36 +8,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from proofs.ir import POINTER_BITS, Number, Symbol
+from proofs.ir import Expression, Number, Symbol, UnsupportedIr
 from proofs.layout_ir import Layout, split_top_level
+from proofs.operands_ir import read_constant
 
-Part = tuple[int, Number | Symbol]  # (offset in bytes, value)
+Part = tuple[int, Number | Symbol | Expression]  # (offset in bytes, value)
 _ZERO = ("zeroinitializer", "null", "undef", "poison")
 
 
-class NoInitialValue(Exception):
-    """A constant that is not understood: its text."""
-
-
 def parts_of(kind: str, value: str, layout: Layout, offset: int = 0) -> Iterator[Part]:
-    """The non-zero scalars of a constant `value` of type `kind`; raises NoInitialValue."""
+    """The non-zero scalars of a constant `value` of type `kind`; raises UnsupportedIr."""
     if value.startswith(_ZERO):
         return
     if value.startswith('c"'):
         yield from _characters(value, offset)
     elif value[0] in "[{<":
         yield from _elements(kind, value, layout, offset)
-    elif kind == "ptr":
-        yield offset, _address(value)
-    elif re.fullmatch(r"-?\d+", value) and layout.bits(kind):
-        width = layout.bits(kind)
-        if int(value):
-            yield offset, Number(int(value) % (1 << width), width)
-    elif value in ("true", "false"):
+    elif kind == "i1":
         if value == "true":
             yield offset, Number(1, 8)
     else:
-        raise NoInitialValue(f"{kind} {value}")
+        part = read_constant(kind, value, layout)
+        if not isinstance(part, Number | Symbol | Expression):
+            raise UnsupportedIr(f"unsupported initial value: {kind} {value}")
+        if part != Number(0, layout.bits(kind)):
+            yield offset, part
 
 
 def _characters(value: str, offset: int) -> Iterator[Part]:
@@ -50,24 +45,10 @@ def _characters(value: str, offset: int) -> Iterator[Part]:
 
 
 def _elements(kind: str, value: str, layout: Layout, offset: int) -> Iterator[Part]:
-    body = value.strip()[1:-1].strip()
-    if body.startswith("{"):  # <{ packed }>
-        body = body[1:-1]
+    brackets = 2 if value.startswith("<{") else 1
+    body = value.strip()[brackets:-brackets].strip()
     is_array = kind.startswith("[")
     for index, entry in enumerate(split_top_level(body)):
         part_kind, part = layout.leading_type(entry)
         start = index * layout.size(part_kind) if is_array else layout.field(kind, index)[0]
         yield from parts_of(part_kind, part, layout, offset + start)
-
-
-def _address(value: str) -> Number | Symbol:
-    plain = re.fullmatch(r'@"?([\w.$]+)"?', value)
-    if plain:
-        return Symbol(plain[1])
-    inside = re.match(r"getelementptr [\w ]*\(i8, ptr @([\w.$]+), i\d+ (-?\d+)\)", value)
-    if inside:
-        return Symbol(inside[1], int(inside[2]))
-    number = re.match(r"inttoptr \(i\d+ (-?\d+) to ptr\)", value)
-    if number:
-        return Number(int(number[1]) % (1 << POINTER_BITS), POINTER_BITS)
-    raise NoInitialValue(value)

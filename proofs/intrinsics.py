@@ -11,19 +11,33 @@ from typing import TYPE_CHECKING
 
 import z3
 
+from proofs.ir import POINTER_BITS
 from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, some
-from proofs.meaning import Value, extreme, magnitude, ones, saturated, with_overflow
+from proofs.meaning import (
+    Value,
+    extreme,
+    funnel,
+    magnitude,
+    ones,
+    saturated,
+    swapped,
+    with_overflow,
+)
 from proofs.memory import Copy, Fill
-from proofs.path import Path
+from proofs.path import Path, Touch
 from proofs.read_ir import TRAPS, UnsupportedIr
 from proofs.terms import constant_of, number, simplify, value_range
 
 if TYPE_CHECKING:
     from proofs.engine import Engine
 
-_NOTHING = ("llvm.lifetime.", "llvm.dbg.", "llvm.assume", "llvm.experimental.noalias")
-
-
+# Assumptions that the C makes are checked before: UBSan's, in subject_ir.py.
+_NOTHING = (
+    *("llvm.lifetime.", "llvm.dbg.", "llvm.assume", "llvm.experimental.noalias"),
+    *("llvm.prefetch", "llvm.stackrestore", "llvm.sideeffect", "llvm.donothing", "llvm.invariant."),
+)
+# They say what their argument is, or is likely to be.
+_ITSELF = ("expect", "launder", "strip", "threadlocal")
 _MOVES = ("memset", "memcpy", "memmove")
 
 
@@ -34,11 +48,12 @@ def is_intrinsic(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Calls made by `caller` on one path."""
+    """Calls made by `caller` on one path; `there` is ", file:line" where that is known."""
 
     engine: Engine
     path: Path
     caller: str
+    there: str = ""
 
     def call(self, name: str, arguments: Sequence[Value]) -> list | None:
         """What the call gives, None when `name` is not one of LLVM's."""
@@ -50,7 +65,8 @@ class Intrinsics:
         if not name.startswith("llvm."):
             return None
         if name.startswith(TRAPS):
-            self.engine.end(self.path, "no_undefined", f"undefined behaviour in {self.caller}")
+            what = f"undefined behaviour in {self.caller}{self.there}"
+            self.engine.end(self.path, "no_undefined", what)
             return []
         if name.startswith(_NOTHING):
             return [(self.path, None)]
@@ -87,9 +103,11 @@ class Intrinsics:
         return self.engine.guard(self.engine, path, address, length, writes)
 
     def _pure(self, name: str, verb: str, arguments: Sequence[Value]) -> Value:
+        if verb in _ITSELF:
+            return arguments[0]
         if ".with.overflow." in name:
             return with_overflow(verb, *arguments)
-        if verb in ("usub", "uadd") and ".sat." in name:
+        if verb in ("usub", "uadd", "ssub", "sadd") and ".sat." in name:
             return saturated(verb, *arguments)
         if verb in ("umin", "umax", "smin", "smax"):
             return extreme(verb, *arguments)
@@ -97,23 +115,37 @@ class Intrinsics:
             return ones(arguments[0])
         if verb == "abs":
             return magnitude(arguments[0])
+        if verb in ("bswap", "bitreverse"):
+            return swapped(arguments[0], 8 if verb == "bswap" else 1)
+        if verb in ("fshl", "fshr"):
+            return funnel(verb, *arguments)
+        if verb == "ptrmask":
+            return simplify(arguments[0] & arguments[1])
+        if name.startswith("llvm.is.constant"):
+            return False  # a compiler may always say so
+        if verb == "objectsize":  # not known: the largest, or the least, whichever is asked for
+            return number(0 if arguments[1] is True else -1, int(name.split(".")[2][1:]))
+        if verb in ("stacksave", "frameaddress", "returnaddress"):
+            return self.engine.reasoning.fresh(verb, POINTER_BITS)
         raise UnsupportedIr(f"unsupported intrinsic: {name}")
 
     def _move(self, verb: str, target, source, length) -> None:
         """memset (source is a byte) or memcpy and memmove (source is an address)."""
         path, guard, nothing = self.path, self._guard, equal(length, 0)
-        what = f"{self.caller} calls {verb} outside its memory"
-        path.owe("bounds", what, some(nothing, guard(path, target, length, True)))
+        what = f"{self.caller} calls {verb} outside its memory{self.there}"
+        touch = Touch(target, length, True, path.scene)
+        path.owe("bounds", what, some(nothing, guard(path, target, length, True)), touch)
         if verb == "memset":
             path.write(Fill(target, length, source))
             return
-        path.owe("bounds", what, some(nothing, guard(path, source, length, False)))
+        touch = Touch(source, length, False, path.scene)
+        path.owe("bounds", what, some(nothing, guard(path, source, length, False)), touch)
         if verb == "memcpy":
             apart = (
                 at_most(simplify(source + length), target),
                 at_most(simplify(target + length), source),
             )
-            what = f"{self.caller} calls memcpy on ranges that overlap"
+            what = f"{self.caller} calls memcpy on ranges that overlap{self.there}"
             path.owe("no_undefined", what, some(nothing, equal(target, source), *apart))
         path.write(Copy(target, simplify(length), source, path.memory))
 

@@ -13,6 +13,24 @@ from proofs.target import TARGET
 POINTER_BITS = TARGET.bits
 
 
+class UnsupportedIr(Exception):
+    """Something that the engine has no meaning for: one line that shows it.
+
+    placed  whether the line says where it stands
+    """
+
+    placed = False
+
+    def at(self, function: str, place: str) -> UnsupportedIr:
+        """The same, with its function and its file:line unless it has them."""
+        if self.placed:
+            return self
+        where = f"{place}: {function}" if place else function
+        told = UnsupportedIr(f"{where}: {self}")
+        told.placed = True
+        return told
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A parameter or the result of an instruction."""
@@ -50,15 +68,33 @@ class Label:
     name: str
 
 
-Operand = Variable | Number | Undefined | Symbol | Label
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A constant computed of others, the places of symbols among them: `step` says how."""
+
+    step: Instruction
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A constant structure, its fields in order."""
+
+    parts: tuple[Operand, ...]
+
+
+Operand = Variable | Number | Undefined | Symbol | Label | Expression | Aggregate
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a load or store touches memory: bytes, and the alignment the compiler relies on."""
+    """How a load or store touches memory: bytes, and the alignment the compiler relies on.
+
+    fields  (offset, bits) of each where a structure is touched as a whole
+    """
 
     size: int
     alignment: int
+    fields: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +117,8 @@ class Instruction:
 
     `detail` depends on the opcode: the predicate of icmp, the incoming labels of phi, an Access,
     AddressSteps, the callee of a direct call (None: the last operand is the function pointer),
-    the index of extractvalue, ((value, label), ...) of switch, the Access of alloca.
+    the index of extractvalue and insertvalue, ((value, label), ...) of switch, the Access of
+    alloca.  `place` is its file:line where known.
     """
 
     opcode: str
@@ -90,6 +127,12 @@ class Instruction:
     operands: tuple[Operand, ...]
     detail: Detail
     text: str
+    place: str = ""
+
+    @property
+    def there(self) -> str:
+        """Its place, as the end of a sentence."""
+        return f", {self.place}" if self.place else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +146,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A defined function; parameters as (name, bits)."""
+    """A defined function; parameters as (name, bits).
+
+    copied  bytes of what a pointer points to that is handed over by value, 0 for a plain parameter
+    """
 
     name: str
     parameters: tuple[tuple[str, int], ...]
     blocks: Mapping[str, Block]
     entry: str
+    copied: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +169,7 @@ class GlobalVariable:
     name: str
     size: int
     constant: bool
-    parts: tuple[tuple[int, Number | Symbol], ...] | None
+    parts: tuple[tuple[int, Number | Symbol | Expression], ...] | None
 
     @property
     def text(self) -> str | None:
@@ -142,10 +189,12 @@ class Module:
 
     unreadable  why a function is not among `functions`, by its name
     places      (function, block) -> file:line of its first instruction, where that is known
+    lines       the hash of all of the text; `digest` leaves out where things stand in the source
     """
 
     functions: Mapping[str, Function]
     globals: Mapping[str, GlobalVariable]
     digest: str
-    unreadable: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, UnsupportedIr] = field(default_factory=dict)
     places: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    lines: str = ""

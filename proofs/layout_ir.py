@@ -1,6 +1,6 @@
 """Sizes and offsets of LLVM types, read from the module's text.
 
-Only the types C code without vectors or floats needs.
+Only the types that C code without vectors needs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proofs.ir import POINTER_BITS
+from proofs.ir import POINTER_BITS, UnsupportedIr
+
+_FLOATS = {"half": 2, "bfloat": 2, "float": 4, "double": 8, "x86_fp80": 16, "fp128": 16}
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,20 @@ class Layout:
         return Layout(dict(found), 8 if told is None else int(wide[1]) // 8 if wide else 4)
 
     def bits(self, kind: str) -> int:
-        """Bits of a register of this type; 0 for void, labels and aggregates."""
+        """Bits of a register of this type; 0 for void, labels and aggregates.
+
+        A double is its 64 bits: it can be moved, and nothing computes with it.
+        """
         if kind == "ptr":
             return POINTER_BITS
+        if kind in ("float", "double"):
+            return 8 * _FLOATS[kind]
         return int(kind[1:]) if re.fullmatch(r"i\d+", kind) else 0
+
+    def fields(self, kind: str) -> list[tuple[int, str]]:
+        """Offset and type of each field of a structure; none for any other type."""
+        is_structure = re.match(r"[{%]|<{", kind)
+        return self._fields(kind) if is_structure else []
 
     def size(self, kind: str) -> int:
         """Bytes of an object of this type, padding included."""
@@ -67,6 +79,10 @@ class Layout:
     def _measure(self, kind: str) -> tuple[int, int]:
         """(size, alignment) in bytes."""
         bits = self.bits(kind)
+        if kind in _FLOATS:
+            wide = self.alignment_of_i64 == 8
+            size = 12 if kind == "x86_fp80" and not wide else _FLOATS[kind]
+            return size, size if wide else min(size, 4)
         if bits:
             size = (bits + 7) // 8
             return size, self.alignment_of_i64 if bits == 64 and kind != "ptr" else min(size, 16)
@@ -92,13 +108,19 @@ class Layout:
         return fields
 
     def _body(self, kind: str) -> str:
-        return self.structures.get(kind, kind)
+        body = self.structures.get(kind, kind)
+        if not re.match(r"{|<{", body):
+            raise UnsupportedIr(f"unsupported type: {kind}")
+        return body
 
 
 def split_top_level(text: str) -> list[str]:
-    """The comma-separated parts of `text`, commas inside brackets left alone."""
-    parts, depth, start = [], 0, 0
+    """The comma-separated parts of `text`, commas inside brackets and strings left alone."""
+    parts, depth, start, quoted = [], 0, 0, False
     for position, letter in enumerate(text):
+        quoted ^= letter == '"'
+        if quoted:
+            continue
         depth += (letter in "[{<(") - (letter in "]}>)")
         if letter == "," and depth == 0:
             parts.append(text[start:position].strip())

@@ -9,18 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePath
 
-
-def placed(why: str, function: str, text: str) -> str:
-    """A reason that ends in an instruction of the function, with the line that it stands on."""
-    told = re.split(r",? ![a-z]+ !\d+", why)[0]
-    start = re.search(rf'^define .*@"?{re.escape(function)}"?\(', text, re.MULTILINE)
-    shown = re.split(r" #\d+$", told.partition(": ")[2])[0]
-    if not (start and shown):
-        return told
-    body = text[start.start() :].partition("\n}\n")[0]
-    found = re.search(rf"^ +{re.escape(shown)}.*!dbg !(\d+)", body, re.MULTILINE)
-    where = Lines(text).at(found[1]) if found else ""
-    return f"{told} ({where})" if where else told
+_ATTACHED = r",? !(?:[a-zA-Z_.]+ !\d+|srcloc !\d+)"
 
 
 class Lines:
@@ -54,15 +43,54 @@ class Lines:
         return f"{_file(entry, self._entries)}:{line[1]}" if line and line[1] != "0" else ""
 
 
-def _file(entry: str, entries: Mapping[str, str]) -> str:
+def places(text: str) -> dict[str, list[str]]:
+    """The file:line of each instruction of each function, in order; "" where it is silent."""
+    table = Lines(text)
+    bodies = re.findall(r'^define .*?@"?([^"(]+)"?\(.*\n((?:.*\n)*?)}$', text, re.MULTILINE)
+    return {
+        name: _filled([_place(told, table) for told in _instructions(body)])
+        for name, body in bodies
+    }
+
+
+def _filled(known: list[str]) -> list[str]:
+    """A local variable, say, stands on no line: on that of what follows it, then."""
+    following = ""
+    for index in reversed(range(len(known))):
+        following = known[index] = known[index] or following
+    return known
+
+
+def _instructions(body: str) -> list[str]:
+    """A line for each, a switch with its cases."""
+    found: list[str] = []
+    for line in body.splitlines():
+        if re.match(r"  (\]|  )", line) and found:
+            found[-1] += line
+        elif line.startswith("  "):
+            found.append(line)
+    return found
+
+
+def _place(instruction: str, table: Lines) -> str:
+    known = re.search(r"!dbg !(\d+)", instruction)
+    return table.at(known[1]) if known else ""
+
+
+def _file(entry: str, table: Mapping[str, str]) -> str:
     """The name of the file that an entry, or the scope around it, lies in."""
     while entry:
         name = re.search(r'filename: "([^"]*)"', entry)
         if name:
             return PurePath(name[1]).name
         around = re.search(r"\bfile: !(\d+)", entry) or re.search(r"\bscope: !(\d+)", entry)
-        entry = entries.get(around[1], "") if around else ""
+        entry = table.get(around[1], "") if around else ""
     return "?"
+
+
+def shown(instruction: str) -> str:
+    """The text of an instruction without what is attached to it."""
+    return re.split(_ATTACHED, instruction)[0]
 
 
 def without_lines(text: str) -> str:

@@ -12,6 +12,7 @@ import z3
 
 from proofs.constants import signed
 from proofs.ir import AddressSteps, Instruction
+from proofs.lines_ir import shown
 from proofs.logic import Truth, agree, compare, equal, every, negate, plain, some
 from proofs.read_ir import UnsupportedIr
 from proofs.terms import constant_of, low_bits, number, simplify, value_range, width_of
@@ -30,13 +31,16 @@ def result_of(instruction: Instruction, values: Sequence[Value]) -> Value:
         return _address(instruction.detail, values)
     if opcode == "extractvalue":
         return values[0][instruction.detail]
+    if opcode == "insertvalue":
+        index = instruction.detail
+        return (*values[0][:index], values[1], *values[0][index + 1 :])
     if instruction.width == 1 and opcode in _LOGICAL:
         return _LOGICAL[opcode](*values)
     if opcode in _BINARY:
         return simplify(_BINARY[opcode](*values))
     if opcode in _SHAPING:
         return _shaped(opcode, values[0], instruction.width)
-    raise UnsupportedIr(f"unsupported instruction: {instruction.text}")
+    raise UnsupportedIr(f"unsupported instruction: {shown(instruction.text)}")
 
 
 def is_truth(value: Value) -> bool:
@@ -134,7 +138,13 @@ def extreme(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRe
 
 
 def saturated(name: str, first: z3.BitVecRef, second: z3.BitVecRef) -> z3.BitVecRef:
-    """llvm.usub.sat, llvm.uadd.sat: 0, or all ones, where the plain result would wrap."""
+    """llvm.{u,s}{sub,add}.sat: the least or the greatest number where the result would wrap."""
+    if name[0] == "s":
+        result, over = with_overflow(name, first, second)
+        width = width_of(first)
+        negative = compare("slt", first, number(0, width))
+        least = number(1 << (width - 1), width)
+        return _selected(over, _selected(negative, least, number(least.value - 1, width)), result)
     if name == "usub":
         return simplify(extreme("umax", first, second) - second)
     return simplify(first + extreme("umin", second, simplify(~first)))
@@ -144,6 +154,23 @@ def magnitude(value: z3.BitVecRef) -> z3.BitVecRef:
     """llvm.abs: the least number stays as it is."""
     negative = compare("slt", value, number(0, width_of(value)))
     return _selected(negative, simplify(-value), value)
+
+
+def swapped(value: z3.BitVecRef, step: int = 8) -> z3.BitVecRef:
+    """llvm.bswap, and by single bits llvm.bitreverse."""
+    starts = range(0, width_of(value), step)
+    parts = [z3.Extract(start + step - 1, start, value) for start in starts]
+    return simplify(z3.Concat(*parts)) if len(parts) > 1 else value
+
+
+def funnel(name: str, high: z3.BitVecRef, low: z3.BitVecRef, amount) -> z3.BitVecRef:
+    """llvm.fshl, llvm.fshr: both numbers side by side, shifted by the amount modulo the width."""
+    width = width_of(high)
+    both = z3.Concat(high, low)
+    by = z3.ZeroExt(width, z3.URem(amount, number(width, width)))
+    if name == "fshl":
+        return simplify(z3.Extract(2 * width - 1, width, both << by))
+    return simplify(z3.Extract(width - 1, 0, z3.LShR(both, by)))
 
 
 def ones(value: z3.BitVecRef) -> z3.BitVecRef:

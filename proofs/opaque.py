@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import z3
 
 from allocator.subject import Subject
+from proofs.c_library import aborts
 from proofs.engine import Engine, Hook, Outcome
-from proofs.host import aborts
 from proofs.path import Path
 
 # allocator -> name of the function -> bits of its result

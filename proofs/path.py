@@ -19,16 +19,27 @@ from proofs.terms import is_plain, number, simplify, trailing_zeros, value_range
 
 
 @dataclass(frozen=True, slots=True)
+class Touch:
+    """`size` bytes at an address that are read, or written, or granted; `scene` as it was then."""
+
+    address: z3.BitVecRef
+    size: z3.BitVecRef
+    writes: bool
+    scene: object
+
+
+@dataclass(frozen=True, slots=True)
 class Obligation:
     """A condition that must hold in every state of a path.
 
     `family` is the part of a claim's name after the dot; `what` says in words what is broken
-    where the condition fails.
+    where the condition fails, `touch` which access it is about.
     """
 
     family: str
     what: str
     condition: z3.BoolRef
+    touch: Touch | None = None
 
 
 @dataclass(slots=True)
@@ -57,12 +68,12 @@ class Path:
         self.memory = self.memory.after(entry)
         self.writes += (entry,)
 
-    def owe(self, family: str, what: str, truth: Truth) -> None:
+    def owe(self, family: str, what: str, truth: Truth, touch: Touch | None = None) -> None:
         """Adds an obligation."""
         if plain(truth) is True:
             self.meet((family, what))
         else:
-            self.owed += (Obligation(family, what, condition(truth)),)
+            self.owed += (Obligation(family, what, condition(truth), touch),)
 
     def meet(self, owed: tuple[str, str]) -> None:
         """Notes an obligation that holds whatever the state."""

@@ -17,9 +17,10 @@ from models.trace import Op
 from proofs import invariants as heap
 from proofs import opaque, row_walk, walks
 from proofs import programs as says
+from proofs.c_library import ABORTS
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine, LoopLimit
-from proofs.host import ABORTS, Host
+from proofs.host import Host
 from proofs.ir import Module
 from proofs.menu import Menu
 from proofs.oddities import OddExploration

@@ -15,13 +15,14 @@ import z3
 from models.contract import Contract
 from models.trace import Kind, Op
 from proofs import sizes
+from proofs.c_library import ABORTS
 from proofs.claims import Ledger
 from proofs.engine import Engine
-from proofs.host import ABORTS, ARENA, ENOMEM, Host, errno_of, inside
+from proofs.host import ARENA, ENOMEM, Host, errno_of, inside
 from proofs.logic import Truth, at_most, equal, every, is_aligned, less, negate, plain, some
 from proofs.memory import Memory, Scribble
 from proofs.menu import GAPS, Menu
-from proofs.path import Path, PathAsker
+from proofs.path import Path, PathAsker, Touch
 from proofs.scenery import (
     PTRDIFF_MAX,
     Block,
@@ -280,7 +281,8 @@ class Exploration:
         if self.contract.refuses_over_ptrdiff:
             path.owe("refusal", TOO_LARGE, at_most(size, PTRDIFF_MAX))
         within = some(*(inside(payload, size, *piece) for piece in path.scene.pages.all))
-        path.owe("bounds", OUTSIDE, some(equal(size, 0), within))
+        granted = Touch(payload, size, False, path.scene)
+        path.owe("bounds", OUTSIDE, some(equal(size, 0), within), granted)
         for other in path.scene.live:
             separate = apart(payload, self._extent(size), other.payload, self._extent(other.size))
             path.owe("overlap", OVERLAP, separate)
@@ -321,8 +323,7 @@ class Exploration:
         """Where nothing was written, all that can follow is explored from the state before."""
         nothing = equal(size, 0)
         if self.contract.enomem:
-            said = equal(errno_of(self.engine, path), ENOMEM)
-            path.owe("errno", NO_ENOMEM, some(nothing, said))
+            path.owe("errno", NO_ENOMEM, some(nothing, equal(errno_of(self.engine, path), ENOMEM)))
         if self.contract.malloc_zero == "unique" and not self._may_be_full(path.scene):
             path.owe("zero_size", NO_BLOCK, negate(nothing))
         wrote = lasting_writes(path)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 
 import llvmlite.binding as llvm
 
-from proofs.initial import NoInitialValue, parts_of
+from proofs.initial import parts_of
 from proofs.ir import (
     POINTER_BITS,
     Access,
-    AddressSteps,
     Block,
     Detail,
     Function,
@@ -26,18 +26,15 @@ from proofs.ir import (
     Number,
     Operand,
     Symbol,
-    Undefined,
+    UnsupportedIr,
     Variable,
 )
 from proofs.layout_ir import Layout, split_top_level
-from proofs.lines_ir import Lines, placed, without_lines, without_notes
+from proofs.lines_ir import Lines, places, shown, without_lines, without_notes
+from proofs.operands_ir import address_steps, typed
 
 _HOST = "x86_64-unknown-linux-gnu"
-TRAPS = ("llvm.ubsantrap", "llvm.trap")
-
-
-class UnsupportedIr(Exception):
-    """An instruction or operand that the engine has no meaning for: one line that shows it."""
+TRAPS = ("llvm.ubsantrap", "llvm.trap", "llvm.debugtrap")
 
 
 def read_ir(text: str, promote: bool = True) -> Module:
@@ -47,20 +44,21 @@ def read_ir(text: str, promote: bool = True) -> Module:
     _check_pointers(whole)
     layout = Layout.of(whole)
     functions: dict[str, Function] = {}
-    unreadable: dict[str, str] = {}
+    unreadable: dict[str, UnsupportedIr] = {}
+    lines = places(whole)
     for function in parsed.functions:
         if not function.is_declaration:
             try:
-                functions[function.name] = _read_function(function, layout)
+                functions[function.name] = _read_function(function, layout, lines[function.name])
             except UnsupportedIr as error:
-                unreadable[function.name] = (
-                    f"{function.name}: {placed(str(error), function.name, whole)}"
-                )
+                unreadable[function.name] = error.at(function.name, "")
     variables = {
         variable.name: _read_global(variable, layout) for variable in parsed.global_variables
     }
-    digest = hashlib.sha256(without_lines(text).encode()).hexdigest()
-    return Module(functions, variables, digest, unreadable, Lines(whole).of_blocks(whole))
+    digest, full = (
+        hashlib.sha256(part.encode()).hexdigest() for part in (without_lines(text), text)
+    )
+    return Module(functions, variables, digest, unreadable, Lines(whole).of_blocks(whole), full)
 
 
 def _check_pointers(text: str) -> None:
@@ -94,7 +92,11 @@ def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
     text = str(variable).strip()
     found = re.search(r"\b(global|constant) (.*)$", text)
     kind, rest = layout.leading_type(found[2])
-    size, constant = layout.size(kind), found[1] == "constant"
+    constant = found[1] == "constant"
+    try:
+        size = layout.size(kind)
+    except UnsupportedIr:
+        return GlobalVariable(variable.name, 1, constant, None)
     if re.search(r"= (?:[\w ]*\b)?external\b", text):
         return GlobalVariable(variable.name, size, constant, None)
     value = ", ".join(
@@ -102,27 +104,30 @@ def _read_global(variable: llvm.ValueRef, layout: Layout) -> GlobalVariable:
     )
     try:
         parts = tuple(parts_of(kind, value, layout))
-    except NoInitialValue:
+    except UnsupportedIr:
         parts = None
     return GlobalVariable(variable.name, size, constant, parts)
 
 
-# What has been read before, by its text and the types in it: modules made of one subject in
-# different wrappers have most functions in common, and reading is slow.
-_KNOWN: dict[tuple[Layout, str], Function] = {}
+# What has been read before, by its text, the types in it and its lines: modules made of one subject
+# in different wrappers have most functions in common, and reading is slow.
+_KNOWN: dict[tuple, Function] = {}
 
 
-def _read_function(function: llvm.ValueRef, layout: Layout) -> Function:
-    key = (layout, without_notes(str(function)))
+def _read_function(function: llvm.ValueRef, layout: Layout, lines: list[str]) -> Function:
+    key = (layout, without_notes(str(function)), tuple(lines))
     if key not in _KNOWN:
-        _KNOWN[key] = _read_anew(function, layout)
+        _KNOWN[key] = _read_anew(function, layout, lines)
     return _KNOWN[key]
 
 
-def _read_anew(function: llvm.ValueRef, layout: Layout) -> Function:
-    blocks = {}
+def _read_anew(function: llvm.ValueRef, layout: Layout, lines: list[str]) -> Function:
+    blocks, left = {}, iter(lines)
     for block in function.blocks:
-        instructions = tuple(_read(instruction, layout) for instruction in block.instructions)
+        instructions = tuple(
+            _placed(instruction, layout, next(left), function.name)
+            for instruction in block.instructions
+        )
         first = instructions[0]
         trap = first.opcode == "unreachable" or (
             first.opcode == "call" and str(first.detail).startswith(TRAPS)
@@ -131,20 +136,37 @@ def _read_anew(function: llvm.ValueRef, layout: Layout) -> Function:
     parameters = tuple(
         (argument.name, layout.bits(str(argument.type))) for argument in function.arguments
     )
-    return Function(function.name, parameters, blocks, next(iter(blocks)))
+    copied = tuple(_copied(argument.attributes, layout) for argument in function.arguments)
+    return Function(function.name, parameters, blocks, next(iter(blocks)), copied)
 
 
-def _read(instruction: llvm.ValueRef, layout: Layout) -> Instruction:
-    text = str(instruction).strip()
+def _copied(attributes, layout: Layout) -> int:
+    """Bytes that a parameter is a copy of, as its attributes say."""
+    told = [re.match(r"byval\((.*)\)", text.decode()) for text in attributes]
+    return next((layout.size(each[1]) for each in told if each), 0)
+
+
+def _placed(value: llvm.ValueRef, layout: Layout, place: str, function: str) -> Instruction:
+    """The instruction, or what is wrong with it, with its line."""
+    text = str(value).strip()
+    try:
+        return replace(_read(value, text, layout), place=place)
+    except UnsupportedIr as error:
+        told = shown(str(error))
+        if shown(text) not in told:
+            told = f"{told} in: {shown(text)}"
+        raise UnsupportedIr(told).at(function, place) from None
+
+
+def _read(instruction: llvm.ValueRef, text: str, layout: Layout) -> Instruction:
     if " asm " in text or re.match(
         r"(%[\w.]+ = )?(atomicrmw|cmpxchg|fence|f(add|sub|mul|div)) ", text
     ):
         raise UnsupportedIr(f"unsupported instruction: {text}")
-    try:
-        return _read_known(instruction, text, layout)
-    except UnsupportedIr as error:
-        told = str(error)
-        raise UnsupportedIr(told if text in told else f"{told} in: {text}") from None
+    for value in (instruction, *instruction.operands):
+        if str(value.type).startswith(("<", "x86_fp80")):
+            raise UnsupportedIr(f"unsupported type: {value.type}")
+    return _read_known(instruction, text, layout)
 
 
 def _read_known(instruction: llvm.ValueRef, text: str, layout: Layout) -> Instruction:
@@ -176,32 +198,14 @@ def _operand(operand: llvm.ValueRef, layout: Layout) -> Operand:
         return Variable(operand.name)
     if of_type == "label":
         return Label(operand.name)
-    if kind in ("function", "global_variable", "global_alias"):
+    if kind in ("function", "global_variable"):
         return Symbol(operand.name)
-    text = str(operand).strip()
-    return _constant(text, of_type, layout)
-
-
-def _constant(text: str, of_type: str, layout: Layout) -> Operand:
-    word, width = text.split()[-1], layout.bits(of_type)
-    if word in ("undef", "poison"):
-        return Undefined(width)
-    if width and word in ("null", "zeroinitializer", "false"):
-        return Number(0, width)
-    if width and word == "true":
-        return Number(1, 1)
-    if width and re.fullmatch(r"-?\d+", word):
-        return Number(int(word) % (1 << width), width)
-    address = re.search(r"inttoptr \(i\d+ (-?\d+) to ptr\)", text)
-    if address:
-        return Number(int(address[1]) % (1 << POINTER_BITS), POINTER_BITS)
-    number_of = re.fullmatch(r"i\d+ ptrtoint \(ptr @([\w.]+) to i\d+\)", text)
-    if number_of:
-        return Symbol(number_of[1])
-    inside = re.search(r"getelementptr [\w ]*\(i8, ptr @([\w.]+), i\d+ (-?\d+)\)", text)
-    if inside:
-        return Symbol(inside[1], int(inside[2]))
-    raise UnsupportedIr(f"unsupported operand: {text}")
+    if kind == "global_alias":
+        return typed(
+            re.search(r", (ptr [^,]*?(?:\(.*\))?)(?:, partition|$)", str(operand).strip())[1],
+            layout,
+        )
+    return typed(str(operand).strip(), layout)
 
 
 def _detail(opcode: str, instruction, text: str, operands, layout: Layout) -> Detail:
@@ -210,23 +214,24 @@ def _detail(opcode: str, instruction, text: str, operands, layout: Layout) -> De
     if opcode == "phi":
         return tuple(block.name for block in instruction.incoming_blocks)
     if opcode == "getelementptr":
-        return _address_steps(text, operands, layout)
+        body = re.search(r"getelementptr (?:(?:inbounds|nuw|nusw) )*(.*)", text)[1]
+        return address_steps(split_top_level(body)[0], operands[1:], layout)
     if opcode in ("load", "store"):
         return _access(opcode, instruction, text, layout)
     if opcode == "alloca":
         kind = re.search(r"alloca (.*?), align (\d+)", text)
-        if not kind:
+        if not kind or not isinstance(operands[0], Number):
             raise UnsupportedIr(f"unsupported instruction: {text}")
-        return Access(layout.size(kind[1]), int(kind[2]))
+        element = split_top_level(kind[1])[0]
+        return Access(operands[0].value * layout.size(element), int(kind[2]))
     if opcode == "switch":
         cases = re.findall(r"i(\d+) (-?\d+), label %([\w.]+)", text.partition("[")[2])
         return tuple((int(value) % (1 << int(bits)), name) for bits, value, name in cases)
-    if opcode == "extractvalue":
-        return (
-            int(text.rpartition(",")[2].split("!")[0])
-            if "!" not in text
-            else int(re.search(r", (\d+), !", text)[1])
-        )
+    if opcode in ("extractvalue", "insertvalue"):
+        indexes = re.search(r"((?:, \d+)+)(?:, !.*)?$", text)[1].split(", ")[1:]
+        if len(indexes) > 1:
+            raise UnsupportedIr(f"unsupported instruction: {text}")
+        return int(indexes[0])
     return None
 
 
@@ -234,21 +239,9 @@ def _access(opcode: str, instruction, text: str, layout: Layout) -> Access:
     if " atomic " in text:
         raise UnsupportedIr(f"unsupported instruction: {text}")
     touched = instruction.type if opcode == "load" else next(iter(instruction.operands)).type
-    return Access(layout.size(str(touched)), int(re.search(r", align (\d+)", text)[1]))
-
-
-def _address_steps(text: str, operands, layout: Layout) -> AddressSteps:
-    body = re.search(r"getelementptr (?:(?:inbounds|nuw|nusw) )*(.*)", text)[1]
-    element = split_top_level(body)[0]
-    offset, strides = 0, []
-    for position, index in enumerate(operands[1:]):
-        if position == 0:
-            stride = layout.size(element)
-        elif element.startswith("["):
-            element = layout.element(element)
-            stride = layout.size(element)
-        else:
-            start, element = layout.field(element, index.value)
-            offset, stride = offset + start, 0
-        strides.append(stride)
-    return AddressSteps(offset, tuple(strides))
+    touched = str(touched).partition(" = type ")[0]
+    fields = tuple((offset, layout.bits(kind)) for offset, kind in layout.fields(touched))
+    if not all(width for _, width in fields):
+        raise UnsupportedIr(f"unsupported instruction: {text}")
+    alignment = int(re.search(r", align (\d+)", text)[1])
+    return Access(layout.size(touched), alignment, fields)

@@ -10,7 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from proofs.constants import short_cut
-from proofs.ir import Function, Instruction, Number, Operand, Symbol, Undefined, Variable
+from proofs.ir import (
+    Aggregate,
+    Expression,
+    Function,
+    Instruction,
+    Number,
+    Operand,
+    Symbol,
+    Undefined,
+    UnsupportedIr,
+    Variable,
+)
 from proofs.literals import number
 from proofs.meaning import Value
 
@@ -20,7 +31,7 @@ class Ready:
     """An instruction with what is known of it before it runs.
 
     operands   the name of a register (str), or the operand itself: a value, a Label, an Undefined
-    undefined  whether one of them is Undefined
+    undefined  whether one of them is Undefined, or may have such a part
     short      what it computes of literals; None where it is not for literals alone to say
     places     what is owed at a load or a store, as Path.met has it: (misaligned, outside)
     """
@@ -48,15 +59,25 @@ def ready(
     """Its blocks; `width` is that of a pointer."""
 
     def operand(given: Operand) -> object:
-        if isinstance(given, Variable):
-            return given.name
-        if isinstance(given, Number):
-            return bool(given.value) if given.width == 1 else number(given.value, given.width)
-        if isinstance(given, Symbol):
-            return number(address_of(given.name) + given.offset, width)
-        return given
+        return given.name if isinstance(given, Variable) else constant(given, address_of, width)
 
     return {name: _block(function, name, operand) for name in function.blocks}
+
+
+def constant(given: Operand, address_of: Callable[[str], int], width: int) -> object:
+    """The value of a constant, its symbols being where they are; anything else as it is."""
+    if isinstance(given, Number):
+        return bool(given.value) if given.width == 1 else number(given.value, given.width)
+    if isinstance(given, Symbol):
+        return number(address_of(given.name) + given.offset, width)
+    if isinstance(given, Aggregate):
+        return tuple(constant(part, address_of, width) for part in given.parts)
+    if isinstance(given, Expression):
+        values = [constant(each, address_of, width) for each in given.step.operands]
+        if any(isinstance(each, Undefined) for each in values):
+            raise UnsupportedIr(f"unsupported operand: {given.step.text}")
+        return short_cut(given.step)(values)
+    return given
 
 
 def _block(function: Function, name: str, operand: Callable[[Operand], object]) -> ReadyBlock:
@@ -74,11 +95,12 @@ def _block(function: Function, name: str, operand: Callable[[Operand], object]) 
 
 def _step(function: str, instruction: Instruction, operands: tuple[object, ...]) -> Ready:
     opcode = instruction.opcode
+    there = instruction.there
     verb = "writes" if opcode == "store" else "reads"
     places = (
-        ("no_undefined", f"{function} {verb} at a misaligned address"),
-        ("bounds", f"{function} {verb} outside its memory"),
+        ("no_undefined", f"{function} {verb} at a misaligned address{there}"),
+        ("bounds", f"{function} {verb} outside its memory{there}"),
     )
-    undefined = any(isinstance(each, Undefined) for each in operands)
+    undefined = any(isinstance(each, Undefined | tuple) for each in operands)
     short = None if undefined else short_cut(instruction)
     return Ready(instruction, opcode, instruction.result, operands, undefined, short, places)

@@ -5,6 +5,7 @@ It prints what verify.py found and decides nothing; a counterexample is run agai
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -216,6 +217,18 @@ def closure_json(name: str, found: Closure) -> dict:
 
 def _indented(text: str) -> list[str]:
     return [f"    {line}" for line in text.splitlines()]
+
+
+def why_not_there(file: Path) -> str:
+    """Why no report can be written to this file, and what to do; "" where one can."""
+    folder = file.resolve().parent
+    if file.is_dir():
+        return f"{file}: a folder: name a file in it"
+    if not folder.is_dir():
+        return f"{file}: no such folder: make it, or name another place"
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        return f"{file}: cannot be written: name another place"
+    return ""
 
 
 # ---- the page ----

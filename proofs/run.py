@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -80,6 +80,8 @@ CrossCheck = Annotated[
 Counted = Annotated[bool, typer.Option("--count", help="lines of claim beside lines of C")]
 OUT, ERR = Console(), Console(stderr=True)
 ALL_PROVED, SOME_REFUTED, NOT_KNOWN, INTERRUPTED = 0, 1, 2, 130
+# The base of all that can be wrong with the words; typer has moved it about.
+_USAGE: type[Exception] = typer.BadParameter.__base__
 A_MINUTE = 22  # seconds of CPU for each of two studies, and what it takes to begin
 EPILOG = """\
 examples:
@@ -147,8 +149,7 @@ def main(
         raise typer.Exit(ALL_PROVED)
     kind = _kind(optimised, unoptimised)
     chosen = _subjects(subjects or gallery(), prefix, kind)
-    if json_file and str(json_file) != "-" and not json_file.resolve().parent.is_dir():
-        _stop(f"{json_file}: no such folder")
+    _have_places(file for file in (json_file, page) if file and str(file) != "-")
     if replay:
         raise typer.Exit(_replay(replay, chosen))
     if against:
@@ -237,7 +238,13 @@ def _replay(file: Path, chosen: dict[str, Subject]) -> int:
             status = status if verdict.ok else SOME_REFUTED
             told = verdict.violation.message if verdict.violation else "nothing wrong on this trace"
             OUT.print(f"{name}: {verdict.rule}: {told}", highlight=False, markup=False)
-    except (OSError, ValueError, NotFollowed, UnsupportedIr, LoopLimit) as error:
+    except OSError as error:
+        _stop(f"{file}: {error.strerror}: --replay takes a file that can be read")
+    except UnicodeDecodeError:
+        _stop(f"{file}: not text: --replay takes a .trace file")
+    except UnsupportedIr as error:
+        _stop(f"{file}: {error}; fuzz/run.py --replay runs it all the same")
+    except (ValueError, NotFollowed, LoopLimit) as error:
         _stop(f"{file}: {error}")
     return status
 
@@ -351,6 +358,12 @@ def _tell(
         json_file.write_text(text)
 
 
+def _have_places(files: Iterable[Path]) -> None:
+    """Whether reports can be written there is told before minutes of work."""
+    for trouble in filter(None, map(reports.why_not_there, files)):
+        _stop(trouble)
+
+
 def _exit_code(done: dict[str, list[Report]], quick: bool) -> int:
     """A quick look may be narrow: that is what was asked for."""
     verdicts = {reports.worst(entries) for entries in done.values()}
@@ -368,5 +381,18 @@ def _stop(message: str, status: int = NOT_KNOWN) -> NoReturn:
 APP = typer.Typer(add_completion=False)
 APP.command(epilog=EPILOG)(main)
 
+
+def command_line() -> None:
+    """Runs the words of the command line; what is wrong with them is one line."""
+    try:
+        status = APP(standalone_mode=False)
+    except _USAGE as error:
+        print(f"proofs: {error.format_message()} (see --help)", file=sys.stderr)
+        status = NOT_KNOWN
+    except typer.Abort:
+        status = INTERRUPTED
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    APP()
+    command_line()

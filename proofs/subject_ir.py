@@ -20,7 +20,7 @@ from proofs.target import TARGET
 
 SANITIZED = (
     "pointer-overflow,shift,signed-integer-overflow,bounds,integer-divide-by-zero,"
-    "unreachable,return"
+    "unreachable,return,builtin"
 )
 # Raw: what the programmer wrote, with undefined behaviour turned into branches to a trap.
 # Unoptimised: the same before locals are promoted to registers, as -O0 has it.
@@ -40,7 +40,7 @@ FLAGS = {
     "optimised": ("-O2", "-fno-sanitize=all", "-fno-vectorize", "-fno-slp-vectorize"),
 }
 COMMON = (
-    *("-gline-tables-only", "-fno-strict-aliasing", "-DNDEBUG"),
+    *("-gline-tables-only", "-fno-strict-aliasing", "-UNDEBUG"),
     "-Werror=implicit-function-declaration",
 )
 # Like build.SUBJECT_FLAGS: an allocator's own malloc is not the library's, and one thread runs.

@@ -20,6 +20,7 @@ from proofs.claims import PROVED, REFUTED, UNKNOWN, Claim, Ledger
 from proofs.counterexample import trace_of
 from proofs.coverage import missed, told
 from proofs.engine import Engine, LoopLimit
+from proofs.evidence import numbers, unseen
 from proofs.ir import Module
 from proofs.outline import Sketch
 from proofs.path import Reasoning
@@ -175,7 +176,7 @@ def _recalled(
     """The reports of an earlier run of the same study for the same claims."""
     digest = _key(subject, module, study, claims, limits)
     known = verdicts.recalled("verdicts", digest, limits.since)
-    if known is None:
+    if known is None or (known["lines"] != module.lines and not _is_all_proved(known)):
         return None
     reports = []
     for claim, kept in zip(claims, known["reports"], strict=True):
@@ -195,7 +196,12 @@ def _keep(
         entry["replayed"] = asdict(report.replayed) if report.replayed else None
         kept.append({name: entry[name] for name in entry if name not in ("claim", "cached")})
     digest = _key(subject, module, study, claims, limits)
-    verdicts.keep("verdicts", digest, {"reports": kept})
+    verdicts.keep("verdicts", digest, {"reports": kept, "lines": module.lines})
+
+
+def _is_all_proved(known: dict) -> bool:
+    """Nothing in it says where in the source anything stands."""
+    return all(one["verdict"] == PROVED for one in known["reports"])
 
 
 def verify_study(
@@ -223,8 +229,10 @@ def verify_study(
         refutation = ledger.refuted.get(claim.name)
         if refutation is not None:
             report.verdict = REFUTED
-            report.reasons = [refutation.what]
+            report.reasons = [refutation.what, *numbers(refutation)]
             report.trace, report.replayed = _shown(refutation, subject, claim, study)
+            if report.replayed.rule == "ok":
+                report.reasons.append(unseen(refutation, claim.family))
             report.reasons += _heap_of(refutation)
         else:
             report.reasons = _doubts(ledger, claim, explored, claims)
@@ -274,7 +282,9 @@ def _explored(
         return _Explored(shared.run(ledger) if shared else study.run(module, ledger))
     except FellShort as short:
         return _Explored(short.engine, short=short)
-    except (Unknown, LoopLimit, UnsupportedIr, WalkError) as error:
+    except UnsupportedIr as error:
+        return _Explored(trouble=f"{error}; fuzz/run.py checks it all the same")
+    except (Unknown, LoopLimit, WalkError) as error:
         return _Explored(trouble=str(error))
     except (z3.Z3Exception, RecursionError) as error:
         return _Explored(trouble=f"the executor failed: {str(error)[:200]}")

@@ -26,7 +26,7 @@ MIRRORS = {
     "run": (
         "version op_capacity op_count switches store_size cpu_limit_ms done stage outcome signal "
         "fault exit_status damage_count suspicious memory_known store_base maps_base "
-        "arena_base arena_size runs race_seed race_rounds race_done invariant",
+        "arena_base arena_size runs race_seed race_rounds race_done invariant assertion",
         observation.HEADER,
     ),
     "config": (

@@ -181,28 +181,6 @@ def test_any_subject_is_refuted_in_a_wrapper_with_a_bug(name):
     assert refuted_by(subject, claim, since=time.time()).refuted
 
 
-@pytest.mark.parametrize(
-    ("statement", "named"),
-    [
-        ("double half = size * 0.5; if (half > 9.0) return 0;", "double"),
-        ("static _Atomic int calls; calls++;", "atomicrmw"),
-        ('__asm__ volatile("nop");', "asm"),
-    ],
-)
-def test_what_is_not_supported_is_named_with_its_function(statement, named, tmp_path):
-    path = tmp_path / "strange.c"
-    path.write_text(
-        "#include <stddef.h>\nstatic char pool[4096];\n"
-        f"void *odd_malloc(size_t size)\n{{\n    {statement}\n"
-        "    return size > 4096 ? NULL : pool;\n}\nvoid odd_free(void *block) { (void)block; }\n"
-    )
-    report = reports_of(str(path), "first.abort")["first.abort"]
-    assert report.verdict == UNKNOWN
-    (reason,) = report.reasons
-    assert reason.startswith("odd_malloc: unsupported")
-    assert named in reason
-
-
 def test_a_verdict_is_remembered_until_asked_afresh():
     subject = subject_of(str(HOMEWORK))
     (first,) = verify(subject, "first.abort", quick=True)
@@ -378,7 +356,14 @@ def test_a_refuted_claim_is_exit_1_and_its_trace_parses(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["explicit_list+bugs/nonsense"], ["sbrk_list", "--claim", "nonsense"]],
+    [
+        ["nonsense"],
+        ["explicit_list+bugs/nonsense"],
+        ["sbrk_list", "--claim", "nonsense"],
+        ["--nonsense"],
+        ["bump", "--replay", "nonsense"],
+        ["bump", "--report", "nonsense/page.html"],
+    ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments):
     done = run_proofs(*arguments)

@@ -9,6 +9,7 @@
 #include "bind.h"
 #include "doors.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -52,7 +53,7 @@ static const struct {
     BOUND(posix_memalign), BOUND(atexit), BOUND(__cxa_atexit), BOUND(__cxa_thread_atexit_impl),
     BOUND(__cxa_thread_atexit), BOUND(pthread_atfork), BOUND(__register_atfork),
     BOUND(pthread_key_create), BOUND(pthread_key_delete), BOUND(pthread_getspecific),
-    BOUND(pthread_setspecific),
+    BOUND(pthread_setspecific), BOUND(__assert_fail),
 };
 
 /* Functions of the same meaning under other names. */

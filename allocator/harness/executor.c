@@ -3,6 +3,8 @@
 #include "executor.h"
 
 #include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -202,7 +204,7 @@ static void clear_result(struct executor *ex)
     run->done = run->stage = run->outcome = run->damage_count = run->suspicious = 0;
     run->signal = run->exit_status = 0;
     run->fault = 0;
-    run->invariant[0] = 0;
+    run->invariant[0] = run->assertion[0] = 0;
     run->runs++;
     ex->observations[0] = (struct observation){ 0 };
 }
@@ -319,6 +321,14 @@ static void subject_abort(void *context)
     guard_abort();
 }
 
+static void subject_assertion(void *context, const char *text, const char *file, unsigned line)
+{
+    struct executor *ex = (void *)((char *)context - offsetof(struct executor, store));
+    const char *name = strrchr(file, '/');
+    snprintf(ex->run->assertion, sizeof ex->run->assertion, "%s:%u: %s",
+             name ? name + 1 : file, line, text);
+}
+
 static void subject_forbidden(void *context, long call)
 {
     (void)context;
@@ -357,6 +367,7 @@ static const char *prepare(struct executor *ex)
         return "no memory for the executor";
     store->host.exit = subject_exit;
     store->host.abort = subject_abort;
+    store->host.assertion = subject_assertion;
     store->host.forbidden = subject_forbidden;
     store->host.sigaction = subject_action;
     store->host.signal_mask = subject_mask;

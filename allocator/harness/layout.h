@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-enum { LAYOUT_VERSION = 3, DAMAGE_CAPACITY = 64, REGION_HEADER = 512 };
+enum { LAYOUT_VERSION = 4, DAMAGE_CAPACITY = 64, REGION_HEADER = 512 };
 
 /* Thread numbers are below this; 0 is the thread that begins and ends the run. */
 enum { THREADS = 16 };
@@ -137,6 +137,7 @@ struct run {
     uint32_t race_rounds;  /* in: how often such a trace is repeated */
     uint32_t race_done;    /* out: rounds finished */
     char invariant[24];    /* first conjunct that the validity predicate named, NUL-terminated */
+    char assertion[128];   /* what the subject's assert that failed had to say, NUL-terminated */
 };
 
 enum realloc_zero { REALLOC_ZERO_NEVER = 0, REALLOC_ZERO_FREE, REALLOC_ZERO_UNIQUE,

@@ -29,6 +29,8 @@ struct host {
     int (*call)(const struct host *host, long number, const long *operands, long *result);
     void (*exit)(void *context, int status);
     void (*abort)(void *context);
+    /* Told before the abort: what an assert() that fails has to say. */
+    void (*assertion)(void *context, const char *text, const char *file, unsigned line);
     void (*forbidden)(void *context, long call);
     int (*sigaction)(void *context, int number, const struct sigaction *action,
                      struct sigaction *old);

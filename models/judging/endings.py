@@ -162,7 +162,8 @@ def ending_text(case: Case) -> str:
             return "waits and does not come back"
         return "used up the CPU time limit"
     if run.outcome is Outcome.ABORT:
-        return "called abort"
+        said = f": its own assertion failed, {run.assertion}" if run.assertion else ""
+        return f"called abort{said}"
     return f"took the process down{f' ({_signal_name(run.signal)})' if run.signal else ''}"
 
 
