@@ -24,8 +24,7 @@ from proofs.host import Host
 from proofs.ir import Module
 from proofs.menu import Menu
 from proofs.oddities import OddExploration
-from proofs.programs import broken
-from proofs.scenery import PTRDIFF_MAX
+from proofs.scenery import PTRDIFF_MAX, broken
 from proofs.solver import BRISK, PATIENT, Unknown
 from proofs.study import FellShort, Study
 from proofs.target import NATIVE, TARGET

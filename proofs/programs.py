@@ -29,6 +29,7 @@ from proofs.scenery import (
     Scene,
     Step,
     apart,
+    broken,
     concluded,
     differing,
     lasting_writes,
@@ -156,9 +157,8 @@ class Exploration:
 
     def _product(self, state: Path) -> Iterator[Path]:
         """calloc of any two numbers: a block only where their product is exact."""
-        made, powers = next_number(state), self.menu.by_powers
-        for path, count, size in sizes.factors(self.engine.reasoning, state, powers):
-            told(path, Step("calloc", (count, size), made=made))
+        for path, count, size in sizes.factors(self.engine.reasoning, state, self.menu.by_powers):
+            told(path, Step("calloc", (count, size), made=next_number(path)))
             for outcome, result in self._called(path, "allocheck_calloc", (count, size)):
                 yield from self._multiplied(outcome, result, count, size)
 
@@ -166,10 +166,10 @@ class Exploration:
         for failed, side in self._split(path, equal(result, 0)):
             concluded(side)
             if not failed:
-                whole = simplify(count * size)
-                within = (inside(result, whole, *piece) for piece in side.scene.pages.all)
+                whole, pieces = simplify(count * size), side.scene.pages.all
+                within = some(equal(whole, 0), *(inside(result, whole, *one) for one in pieces))
                 side.owe("product", OVERFLOWED, z3.BVMulNoOverflow(count, size, False))
-                side.owe("product", OUTSIDE, some(equal(whole, 0), *within))
+                side.owe("product", OUTSIDE, within)
             self.ledger.settle(side)
             yield side
 
@@ -205,8 +205,8 @@ class Exploration:
 
     def _new_sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
         """Where requests are small, one that nothing fits: a resize must fail somewhere."""
-        none = (number(2 * self.host.limit),) if self.menu.most else ()
-        return chain(self._sizes(state), sizes.forked(state, none))
+        most = [(state.fork(), number(2 * self.host.limit))] if self.menu.most else []
+        return chain(self._sizes(state), most)
 
     # ---- before and after a call ----
 
@@ -394,8 +394,3 @@ class Exploration:
 
     def _split(self, path: Path, truth):
         return self.engine.reasoning.split(path, truth)
-
-
-def broken(rule: str) -> str:
-    """What a claim says of the validity predicate's answer."""
-    return f"the allocator's validity predicate says {rule}"

@@ -151,6 +151,11 @@ def _standing(engine: Engine, path: Path) -> object:
     return None if None in held else tuple(held)
 
 
+def broken(rule: str) -> str:
+    """What a claim says of the validity predicate's answer."""
+    return f"the allocator's validity predicate says {rule}"
+
+
 def make_engine(module: Module, reasoning: Reasoning, host: Host, **hooks) -> Engine:
     """An engine on that host; more hooks may replace functions of the module."""
     return Engine(module, reasoning, host.guard, {**host.hooks(), **hooks})

@@ -207,7 +207,8 @@ class Solver:
     def _decide_integers(self, conditions: Sequence[z3.BoolRef], budget: int) -> _Decided:
         query = self._translation.query(conditions)
         native = self._standing.model(query, budget)
-        core = self._standing.core
+        # What a query says of its products beside the conditions always holds.
+        core = [index for index in self._standing.core if index < len(conditions)]
         if native is not None and query.products:
             native, core = self._multiplied(query, native), range(len(conditions))
         return None if native is None else _model_of(query, native), core
