@@ -17,7 +17,7 @@ from proofs.logic import Truth, at_most, every, less, plain, some
 from proofs.memory import Word, Write
 from proofs.path import Reasoning
 from proofs.remember import remembered
-from proofs.sight import Number, Seen, seen, term_of, truth_of
+from proofs.sight import Number, seen, term_of, truth_of
 from proofs.solver import Model
 from proofs.terms import (
     WORD,
@@ -291,8 +291,8 @@ class Sighting(Gaze):
         runs = self.path.scene.shape.runs
         return tuple((seen(run.start, self.decide), seen(run.end, self.decide)) for run in runs)
 
-    def _candidate(self, value: Seen, among: Sequence[Number]) -> Number:
+    def _candidate(self, value: Number, among: Sequence[Number]) -> Number:
         for candidate in among:
-            if term_of(candidate).eq(value.term):
+            if term_of(candidate).eq(term_of(value)):
                 return candidate
         return super()._candidate(value, among)
