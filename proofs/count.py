@@ -13,8 +13,9 @@ from allocator.catalogue import bundled
 HERE = Path(__file__).resolve().parent
 ALLOCATORS = HERE.parent / "allocator"
 SHARED = (
-    *("program_claims.py", "programs.py", "menu.py"),
+    *("program_claims.py", "programs.py", "menu.py", "sizes.py", "oddities.py"),
     *("inductive_claims.py", "induction.py", "walks.py", "sight.py"),
+    *("window_claims.py", "windows.py", "outline.py"),
 )
 OWN = {
     "explicit_list": ("size_claims.py", "alignment_claims.py", "row_walk.py", "invariants.py"),
@@ -55,7 +56,8 @@ def told() -> str:
         own += claims
         lines.append(f"{name:16}{code:6}{claims:8}  {claims / code:.2f}")
     code = sum(map(lines_in, whole))
-    shared = sum(lines_in(HERE / name) for name in SHARED if (HERE / name).is_file())
+    parts = [*ALLOCATORS.glob("*_walk.py"), *(ALLOCATORS / "parts").glob("*.py")]
+    shared = sum(map(lines_in, [*(HERE / name for name in SHARED), *parts]))
     lines.append(f"{'shared by all':16}{'':6}{shared:8}")
     lines.append(f"{'all together':16}{code:6}{own + shared:8}  {(own + shared) / code:.2f}")
     return "\n".join(lines)
