@@ -5,7 +5,6 @@ It looks at output, exit status and CPU time alone: inside the programs nothing 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -31,6 +30,7 @@ from rich.table import Table
 
 from allocator import preload
 from allocator.catalogue import gallery
+from allocator.command_line import Parser
 from allocator.subject import SubjectError
 from ci.workloads import PROGRAMS, Program, Work
 
@@ -268,15 +268,10 @@ def exit_code(rows: Sequence[Row]) -> int:
     return 1 if DIFFERS in verdicts else 2 if LIMIT in verdicts or not rows else 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    it = preload.Parser(
-        prog="ci/real_programs.py",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
+    it.allow_abbrev = False
     it.add_argument("names", nargs="*", metavar="NAME", help="allocators (default: all bundled)")
     it.add_argument(
         "--program", action="append", choices=list(PROGRAMS), help="only this one; repeatable"

@@ -141,8 +141,8 @@ class Trace:
     subject: str | None = None
     store: int = 0
     expect: str | None = None
-    free_running: bool = False
     comments: tuple[str, ...] = field(default=(), compare=False)
+    free_running: bool = False
 
     def __len__(self) -> int:
         return len(self.ops)
@@ -203,8 +203,8 @@ def from_text(text: str) -> Trace:
         header.get("subject"),
         _parse_number(header.get("store", "0")),
         header.get("expect"),
-        header.get("schedule") == _FREE_RUNNING,
         tuple(comments),
+        header.get("schedule") == _FREE_RUNNING,
     )
 
 

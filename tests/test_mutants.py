@@ -217,7 +217,7 @@ def test_a_wrong_entry_is_named(tmp_path: Path, text: str, complaint: str) -> No
 
 def test_an_origin_takes_its_variants_along() -> None:
     faces = [face.name for face in targets.origin("explicit_list").faces]
-    assert faces == ["subject.toml", "address_order.toml"]
+    assert faces == ["subject.toml", "address_order.toml", "locked.toml"]
     (face,) = targets.origin("explicit_list+address_order").faces
     assert face == HERE / "explicit_list" / "address_order.toml"
 

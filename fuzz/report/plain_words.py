@@ -17,6 +17,8 @@ PLAIN = {
     "sizes has wrapped around, and the block is far smaller than what was asked for.",
     "alignment": "The address is not a multiple of what was asked for or promised: an object "
     "placed there is misaligned.",
+    "race": "Two threads touched the same bytes at the same time, one of them to write: what is "
+    "read there depends on who was faster.",
     "overlap": "Two blocks in use at the same time share bytes: writing to one changes the other.",
     "bounds": "The block, or a byte that the allocator wrote, lies outside the memory that was "
     "given to it: it belongs to somebody else.",
