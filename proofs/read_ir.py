@@ -34,6 +34,7 @@ from proofs.lines_ir import Lines, places, shown, without_lines, without_notes
 from proofs.operands_ir import address_steps, typed
 
 _HOST = "x86_64-unknown-linux-gnu"
+_CONTEXTS: list[llvm.ContextRef] = []
 TRAPS = ("llvm.ubsantrap", "llvm.trap", "llvm.debugtrap")
 
 
@@ -61,6 +62,15 @@ def read_ir(text: str, promote: bool = True) -> Module:
     return Module(functions, variables, digest, unreadable, Lines(whole).of_blocks(whole), full)
 
 
+def own_context() -> llvm.ContextRef:
+    """A context that nothing else is read in, kept to the end of the process.
+
+    llvmlite disposes of a context and of what lives in it in any order, which may crash.
+    """
+    _CONTEXTS.append(llvm.create_context())
+    return _CONTEXTS[-1]
+
+
 def _check_pointers(text: str) -> None:
     """A module of another width than this process's is not read."""
     told = re.search(r'^target datalayout = "(.*)"', text, re.MULTILINE)
@@ -75,7 +85,7 @@ def _check_pointers(text: str) -> None:
 def _named(text: str, promote: bool) -> llvm.ModuleRef:
     """Parsed, every value and block named; promoted: locals in registers, trivial blocks merged."""
     llvm.initialize_all_targets()
-    module = llvm.parse_assembly(text, llvm.create_context())
+    module = llvm.parse_assembly(text, own_context())
     target = llvm.Target.from_triple(module.triple or _HOST).create_target_machine()
     builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=0))
     passes = llvm.create_new_module_pass_manager()

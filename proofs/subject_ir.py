@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 from allocator import artifacts, build
 from allocator.subject import Subject
 from proofs.ir import Module
-from proofs.read_ir import UnsupportedIr, read_ir
+from proofs.read_ir import UnsupportedIr, own_context, read_ir
 from proofs.target import TARGET
 
 SANITIZED = (
@@ -109,7 +109,7 @@ def _linked(files: tuple[str, ...], promote: bool, wrapped: tuple[str, ...] = ()
     if wrapped:
         # In the text: to compile the adapter anew for each wrapper takes longer than all else.
         texts[0] = re.sub(rf"@allocheck_({'|'.join(wrapped)})\b", r"@sound_\1", texts[0])
-    context = llvm.create_context()  # of its own: in a shared one names of types are numbered on
+    context = own_context()  # of its own: in a shared one names of types are numbered on
     try:
         whole, *others = [llvm.parse_assembly(text, context) for text in texts]
         for other in others:

@@ -42,7 +42,7 @@ def drawn() -> list[Trace]:
     traces = []
 
     @settings(
-        max_examples=400,
+        max_examples=800,
         database=None,
         derandomize=True,
         deadline=None,
