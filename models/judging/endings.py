@@ -10,10 +10,10 @@ import signal
 from models.heap import Block
 from models.judging.case import NO_PAGES, RETURNED, Case, answer, is_null
 from models.judging.grants import place_charges
-from models.observation import Observation, Outcome, Stage
+from models.observation import Observation, Outcome, Run, Stage
 from models.trace import MISUSES, Kind, Op
 
-RULES_OF = {
+_RULES_OF = {
     Outcome.NONE: "crash",
     Outcome.SIGNAL: "crash",
     Outcome.ABORT: "abort",
@@ -30,14 +30,19 @@ class CannotJudge(Exception):
     """The run says nothing about the subject: the harness itself failed; one line says where."""
 
 
+def ending_rule(run: Run) -> str | None:
+    """The rule that such an end breaks, None for one that breaks none."""
+    rule = _RULES_OF.get(run.outcome)
+    refused = rule == "crash" and run.signal == signal.SIGSYS  # a call that the confinement refuses
+    return "exit" if refused else rule
+
+
 def judge_ending(case: Case) -> None:
     """Judges how the run ended; raises CannotJudge when that was the harness's doing."""
     run = case.run
-    rule = RULES_OF.get(run.outcome)
+    rule = ending_rule(run)
     if rule is None:
         return
-    if rule == "crash" and run.signal == signal.SIGSYS:
-        rule = "exit"
     if run.stage is Stage.RESTORE:
         raise CannotJudge(f"the harness ended with {run.outcome.name} while restoring the subject")
     if run.outcome is Outcome.HANG and run.stage not in (Stage.INIT, Stage.CALL):

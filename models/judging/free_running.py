@@ -6,7 +6,6 @@ released it: two that share a byte in between were both live, whatever the sched
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from models.contract import Contract
 from models.judging.answers import judge_failure_errno, judge_free_errno, judge_zero_answer
 from models.judging.case import RETURNED, SKIPPED, Case, answer
 from models.judging.damages import judge_damages
-from models.judging.endings import RULES_OF, CannotJudge, ending_text
+from models.judging.endings import CannotJudge, ending_rule, ending_text
 from models.judging.grants import judge_grant
 from models.observation import Observation, Outcome, Run, Seen, Stage
 from models.rules import ALL, BLACK_BOX, PRECEDENCE, RULES
@@ -86,11 +85,9 @@ def _judge_answer(case: Case, index: int, op: Op, seen: Observation) -> None:
 def _judge_ending(case: Case) -> None:
     """A thread that did not come back: what it was doing, and what the others were waiting in."""
     run = case.run
-    rule = RULES_OF.get(run.outcome)
+    rule = ending_rule(run)
     if rule is None:
         return
-    if rule == "crash" and run.signal == signal.SIGSYS:
-        rule = "exit"
     told = ending_text(case)
     if run.stage is Stage.INIT:
         case.charge(0, (rule, f"init {told}"))
