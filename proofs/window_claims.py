@@ -53,9 +53,9 @@ def hunts(subject: Subject) -> tuple[Study, ...]:
 
 def windows_of(walker: Walker, subject: Subject, quick: bool = False) -> dict[str, tuple]:
     """The windows by the verb that they are of."""
-    if subject.name.startswith(walker.told("NO_WINDOWS", ())):
-        return {}
-    windows = walker.told("WINDOWS", {})
+    others = walker.told("WINDOWS_OF", {}).items()
+    own = [windows for variant, windows in others if subject.name.startswith(variant)]
+    windows = own[0] if own else walker.told("WINDOWS", {})
     if not quick:
         return windows
     few = {verb: windows[verb] for verb in QUICK_VERBS if verb in windows}

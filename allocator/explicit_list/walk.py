@@ -52,7 +52,7 @@ def window(heap):
 GRID = (TAG, GRAIN, SMALLEST)
 SETTINGS = ("address_ordered",)
 SEARCHES = {"find_fit": found}
-NO_WINDOWS = ("explicit_list+address_order",)  # its list is searched for the place
+WINDOWS_OF = {"explicit_list+address_order": {}}  # its list is searched for the place
 WINDOWS = {
     "free": tuple(listed("U", "UF", "FU", "FUF")),
     "malloc": tuple(listed("F")),

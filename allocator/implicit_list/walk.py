@@ -8,7 +8,16 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.boundary_tags_walk import fits_in, walk_rows
+from allocator.parts.boundary_tags_walk import (
+    GRAIN,
+    SMALLEST,
+    TAG,
+    fits_in,
+    found,
+    walk_rows,
+    walk_runs,
+)
+from allocator.parts.windows import rows, visited
 
 HEADER = '#include "implicit_list.h"'
 FIELDS = ("first", "end", "limit", "rover", "policy")
@@ -27,9 +36,41 @@ QUICK = (((), ()), ((80,), ()))
 
 def walk(heap):
     """The rows of blocks, then the rover."""
-    policy = heap.setting("policy")
-    blocks, _ = walk_rows(heap, merged=policy != DEFERRED)
-    heap.field("rover", [0, *blocks] if policy == NEXT_FIT else [0], "free_list")
+    blocks, _ = walk_rows(heap, merged=heap.setting("policy") != DEFERRED)
+    walk_rover(heap, blocks)
+
+
+def walk_rover(heap, blocks):
+    """Where the next search begins: at a block, or at the lowest."""
+    next_fit = heap.setting("policy") == NEXT_FIT
+    heap.field("rover", [0, *blocks] if next_fit else [0], "free_list")
+
+
+def window(heap):
+    """What an operation touches of a heap of any size; WINDOWS: see parts/windows.py."""
+    blocks, _ = walk_runs(heap, merged=heap.setting("policy") != DEFERRED)
+    walk_rover(heap, blocks)
+
+
+GRID = (TAG, GRAIN, SMALLEST)
+SETTINGS = ("policy",)
+SEARCHES = {"find_fit": found}
+FREED = ("U", "UF", "FU", "FUF")
+WINDOWS = {
+    "free": tuple(rows(*FREED)),
+    "malloc": tuple(rows("F")),
+    "aligned_alloc": tuple(rows("F")),
+    "realloc": tuple(rows(*FREED)),
+}
+FOUND = (("F", "0"),)  # the search leaves the rover at what it finds
+WINDOWS_OF = {
+    "implicit_list+next_fit": {
+        "free": tuple(visited(*FREED)),
+        "malloc": FOUND,
+        "aligned_alloc": FOUND,
+        "realloc": tuple(visited(*FREED)),
+    }
+}
 
 
 def fits(heap, size, alignment):

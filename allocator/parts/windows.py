@@ -35,3 +35,15 @@ def listed(*rows):
         free = [str(index) for index, letter in enumerate(blocks) if letter == "F"]
         for order in orders(free):
             yield blocks, order
+
+
+def rows(*rows):
+    """Windows of these blocks, where no list visits any."""
+    return ((blocks, "") for blocks in rows)
+
+
+def visited(*rows):
+    """Windows of these blocks, with a pointer to nothing, to each of them, or to one elsewhere."""
+    for blocks in rows:
+        for order in ("", *map(str, range(len(blocks))), "b"):
+            yield blocks, order
