@@ -145,13 +145,13 @@ def beyond(one: Looked, others: Iterable[Looked]) -> tuple[str, ...]:
     """The blocks that the claim does not speak of: nobody executed them who owed the same.
 
     Others are the same subject's claims of the same family in other explorations, and a variant's;
-    where there are none of the subject's own, all that it has.
+    where there are none of the subject's own, all that it and its variants have.
     """
     code = _code_of(one.owner)
     others = [each for each in others if _code_of(each.owner) == code]
     same = [each for each in others if each.family == one.family]
     if not any(each.owner == one.owner and each.study != one.study for each in same):
-        same += [each for each in others if each.owner == one.owner]
+        same = others
     executed = frozenset().union(*(each.executed for each in same))
     return tuple(block for block in one.uncovered if block not in executed)
 

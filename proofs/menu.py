@@ -40,7 +40,7 @@ class Menu:
         )
         if self.verbs == ("odd",):
             return f"as the last operation {ODD}"
-        extra += f"; of up to {self.most} bytes" if self.most else ""
+        extra += f"; of up to {self.most} bytes, or of PTRDIFF_MAX + 1" if self.most else ""
         extra += (
             ", or resized to more than there is" if self.most and "realloc" in self.verbs else ""
         )

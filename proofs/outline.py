@@ -15,6 +15,7 @@ import z3
 from proofs.gaze import Gaze
 from proofs.logic import Truth, at_most, every, less, plain, some
 from proofs.memory import Word, Write
+from proofs.opaque import applied
 from proofs.path import Reasoning
 from proofs.remember import remembered
 from proofs.sight import Number, seen, term_of, truth_of
@@ -36,15 +37,21 @@ LARGEST = 2 ** (SIZE_BITS + 4) - 16
 BESIDES = 8  # bytes of a tag below the blocks or above them, still the run's own
 SMALL_BITS = 2  # for a counterexample that a machine can play
 INNER, BESIDE, UNSEEN = "inner", "beside", "unseen"
-LETTERS = {"b": BESIDE, ".": UNSEEN}
+ENTERS, LEAVES = "a free block enters the index", "a free block leaves the index"
+NOT_IN = "a free block is not in the index, or under another size"
+LEFT_IN = "the index has a block that is not free any longer"
+NEIGHBOUR = "a neighbour's word is not as it was"
+LETTERS = {"b": (BESIDE, "F"), "B": (BESIDE, "H"), ".": (UNSEEN, "F")}
+NOTHING = "-"
 
 
 @dataclass(frozen=True)
 class Case:
     """A window: its blocks from the lowest up, and in which order lists and pointers visit what.
 
-    blocks  a letter each: U used, F free
-    order   a digit: that block; b: a free block somewhere else; `.`: free blocks that are not seen
+    blocks  a letter each: U used, H used and no operation is about it, F free
+    order   a digit: that block; b: a free block somewhere else; B: a used one; `-`: none;
+            `.`: free blocks that are not seen
     """
 
     blocks: str
@@ -71,6 +78,7 @@ class Run:
     role: str
     blocks: tuple[tuple[z3.BitVecRef, z3.BitVecRef, bool], ...]
     end: z3.BitVecRef
+    letters: str = ""
 
     @property
     def start(self) -> z3.BitVecRef:
@@ -79,14 +87,17 @@ class Run:
 
 
 def runs_of(case: Case, grid: Grid, small: bool = False) -> tuple[tuple[Run, ...], list]:
-    """The runs of a case, the window's own first; and the blocks that the order leads to."""
+    """The runs of a case, the window's own first; and what the order leads to, None for nothing."""
     inner = _run("window", INNER, case.blocks, grid, small)
     runs, order = [inner], []
     for letter in case.order:
-        if letter.isdigit():
+        if letter == NOTHING:
+            order.append(None)
+        elif letter.isdigit():
             order.append(inner.blocks[int(letter)][0])
         else:
-            runs.append(_run(f"{LETTERS[letter]}{len(runs)}", LETTERS[letter], "F", grid, small))
+            role, block = LETTERS[letter]
+            runs.append(_run(f"{role}{len(runs)}", role, block, grid, small))
             order.append(runs[-1].start)
     return tuple(runs), order
 
@@ -97,9 +108,9 @@ def _run(name: str, role: str, letters: str, grid: Grid, small: bool) -> Run:
     for index, letter in enumerate(letters):
         more = _multiple(f"{name}.{index}.size", SMALL_BITS if small else SIZE_BITS, grid)
         size = simplify(more + grid.smallest)
-        blocks.append((at, size, letter == "U"))
+        blocks.append((at, size, letter in "UH"))
         at = simplify(at + size)
-    return Run(role, tuple(blocks), at)
+    return Run(role, tuple(blocks), at, letters)
 
 
 def _multiple(name: str, bits: int, grid: Grid) -> z3.BitVecRef:
@@ -127,6 +138,8 @@ class Sketch:
     words   (address, bytes, value), as the walk chose them
     order   the blocks that the list leads to
     open    the places that code may touch: (address, bytes, whether it may write)
+    kept    (address, number): what a neighbour's word holds beside its flags
+    members (address, size) of each block in the index of free blocks
     inside  addresses of which the path knows that 8 bytes at them lie in the window
     """
 
@@ -136,7 +149,8 @@ class Sketch:
     blocks: tuple[SeenBlock, ...]
     order: tuple[z3.BitVecRef, ...]
     open: tuple[tuple[z3.BitVecRef, z3.BitVecRef, bool], ...]
-
+    kept: tuple[tuple[z3.BitVecRef, z3.BitVecRef], ...] = ()
+    members: tuple[tuple[z3.BitVecRef, z3.BitVecRef], ...] = ()
     inside: tuple[z3.BitVecRef, ...] = ()
 
     def run_of(self, address: z3.BitVecRef) -> Run | None:
@@ -161,6 +175,8 @@ class Sketch:
         for letter in self.case.order:
             if letter.isdigit():
                 order.append(f"block {letter} of them")
+            elif letter == NOTHING:
+                order.append("nothing")
             else:
                 run = next(others)
                 below = model.value(run.start) < model.value(self.runs[0].start)
@@ -173,21 +189,28 @@ class Sketch:
 class Outline(View):
     """A window in the making: what its words hold is told by the case, or left open.
 
-    runs    (start, end) of each run
+    runs     (start, end) of each run
+    size_at  where a block has its size, from its start
     """
 
     runs: tuple[tuple[Number, Number], ...] = ()
     parts: tuple[Run, ...] = ()
     order: list = field(default_factory=list)
     reasoning: Reasoning = None  # type: ignore[assignment]
+    size_at: int = 0
     words: dict[tuple, tuple] = field(default_factory=dict)
     facts: list[Truth] = field(default_factory=list)
+    kept: list[tuple] = field(default_factory=list)
+    indexed: list[tuple] = field(default_factory=list)
     LARGEST = LARGEST
 
     def __post_init__(self) -> None:
+        self._writable: set[tuple] = set()
         self.runs = tuple((self._seen(run.start), self._seen(run.end)) for run in self.parts)
         self._given = {
-            _key(at): (size, used) for run in self.parts for at, size, used in run.blocks
+            _key(simplify(at + self.size_at)): (size, used)
+            for run in self.parts
+            for at, size, used in run.blocks
         }
 
     def _seen(self, term: z3.BitVecRef) -> Number:
@@ -203,11 +226,38 @@ class Outline(View):
         self.words[_key(term_of(address))] = (term_of(address), size, simplify(kept))
         return value
 
+    def beside(self, address, step, flags, rule):
+        """Left open, but for the flags; may be written."""
+        base = self._open_number(Between(0, LARGEST, step))
+        self.kept.append((term_of(address), term_of(base)))
+        return self._beside(address, simplify(term_of(base) + flags))
+
+    def sealed(self, address, name, arguments, rule):
+        """The function itself; may be written."""
+        self._beside(address, applied(name, [term_of(argument) for argument in arguments]))
+
+    def _beside(self, address: Number, value: z3.BitVecRef) -> Number:
+        key = _key(term_of(address))
+        self.words[key] = (term_of(address), WORD // 8, value)
+        self._writable.add(key)
+        return self._seen(value)
+
+    def visited(self):
+        """What the order says."""
+        return [None if start is None else self._seen(start) for start in self.order]
+
+    def members(self, free, rule):
+        """Part of the premise."""
+        self.indexed = [(term_of(at), term_of(size)) for at, size in free]
+
     def _any(self, address: Number, among: Between) -> Number:
         given = self._given.get(_key(term_of(address)))
         if given is not None:
             size, used = given
             return self._seen(size + number(among.also[used]))
+        return self._open_number(among)
+
+    def _open_number(self, among: Between) -> Number:
         steps = (among.high - among.low) // among.step
         free = self.reasoning.fresh("any", max(steps.bit_length(), 1))
         wide = z3.ZeroExt(WORD - free.size(), free) * number(among.step)
@@ -221,7 +271,7 @@ class Outline(View):
             return among[0]
         by_key = {_key(term_of(candidate)): candidate for candidate in among}
         for start in self.order:
-            if _key(start) in by_key:
+            if start is not None and _key(start) in by_key:
                 return by_key[_key(start)]
         if _key(number(0)) not in by_key:
             raise WalkError("a window whose order names no block where one must be")
@@ -239,7 +289,10 @@ class Outline(View):
         """The window once the walk has gone through it; `fields` is where variables lie."""
         words = tuple(self.words.values())
         open_ = tuple(self._open(words, fields))
-        return Sketch(case, self.parts, words, tuple(self.blocks), tuple(self.order), open_)
+        return Sketch(
+            case, self.parts, words, tuple(self.blocks), tuple(self.order), open_,
+            tuple(self.kept), tuple(self.indexed),
+        )  # fmt: skip
 
     def _open(self, words, fields: Sequence[tuple[int, int]]):
         """The window itself; links between blocks that are seen; variables; tags beside."""
@@ -249,10 +302,13 @@ class Outline(View):
         near = {_key(number(0)), *(_key(at) for at, _, _ in inner.blocks)}
         near |= {_key(run.start) for run in besides}
         for address, size, value in words:
-            linked = _key(value) in near and any(_lies_in(address, run) for run in besides)
-            if linked or constant_of(address) is not None:
+            seen_there = any(_lies_in(address, run) for run in besides)
+            linked = _key(value) in near and seen_there
+            if linked or constant_of(address) is not None or _key(address) in self._writable:
                 yield address, number(size), True
-            elif any(constant_distance(address, at) is not None for at in (inner.start, inner.end)):
+            elif seen_there or any(
+                constant_distance(address, at) is not None for at in (inner.start, inner.end)
+            ):
                 yield address, number(size), False
         for start, size in fields:
             yield number(start), number(size), False
@@ -290,6 +346,38 @@ class Sighting(Gaze):
         """(start, end) of each run: as before, whatever blocks are in it now."""
         runs = self.path.scene.shape.runs
         return tuple((seen(run.start, self.decide), seen(run.end, self.decide)) for run in runs)
+
+    def beside(self, address, step, flags, rule):
+        """As it was, but for the flags."""
+        known = self.path.scene.shape.kept
+        base = next(base for at, base in known if at.eq(term_of(address)))
+        return self.word(address, [seen(simplify(base + flags), self.decide)], rule, NEIGHBOUR)
+
+    def visited(self):
+        """As before, whatever lies there now."""
+        order = self.path.scene.shape.order
+        return [None if start is None else seen(start, self.decide) for start in order]
+
+    def members(self, free, rule):
+        """What was in the index, what entered it and left it, in turn."""
+        scene = self.path.scene
+        now = [self._pair(pair) for pair in scene.shape.members]
+        for name, arguments in scene.calls:
+            if name == ENTERS:
+                now.append(self._pair(arguments))
+            elif name == LEAVES:
+                self._leave(now, self._pair(arguments), rule)
+        for pair in free:
+            self._leave(now, pair, rule)
+        self.need(rule, LEFT_IN, not now)
+
+    def _pair(self, terms: Sequence[z3.BitVecRef]) -> tuple[Number, ...]:
+        return tuple(seen(term, self.decide) for term in terms)
+
+    def _leave(self, now: list, pair: tuple[Number, ...], rule: str) -> None:
+        """Takes it out of those that are in, where it must be, and of the same size."""
+        same = [(other[0] == pair[0]) & (other[1] == pair[1]) for other in now]
+        del now[self.pick(rule, NOT_IN, same)]
 
     def _candidate(self, value: Number, among: Sequence[Number]) -> Number:
         for candidate in among:

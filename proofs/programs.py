@@ -42,6 +42,7 @@ from proofs.terms import WORD, number, simplify, value_range
 
 OUTSIDE = "a block lies outside granted memory"
 MISALIGNED = "a block is misaligned"
+ABSURD = PTRDIFF_MAX + 1
 OVERLAP = "two live blocks overlap"
 WRITTEN = "a live block is written to"
 PREFIX_LOST = "a resized block has lost a byte"
@@ -186,22 +187,23 @@ class Exploration:
                 )
 
     def _realloc(self, state: Path) -> Iterator[Path]:
-        for block in state.scene.live:
+        for block in state.scene.operands:
             for path, size in self._new_sizes(state.fork()):
                 unique = self.contract.realloc_zero == "unique"
                 if unique or self.engine.reasoning.assume(path, negate(equal(size, 0))):
                     yield from self._resize(path, block, size)
 
     def _free(self, state: Path) -> Iterator[Path]:
-        for block in state.scene.live:
+        for block in state.scene.operands:
             yield from self._release(state.fork(), block)
 
     def _sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
         name, most = sizes.name_in(state.scene), self.menu.most
         bits = (most or self.host.limit).bit_length()
+        absurd = [(state.fork(), number(ABSURD))] if most else []
         if self.menu.by_powers:
-            return sizes.forked(state, sizes.by_power(name, bits if most else WORD))
-        return sizes.sizes(self.engine.reasoning, state, name, bits, most)
+            return chain(sizes.forked(state, sizes.by_power(name, bits if most else WORD)), absurd)
+        return chain(sizes.sizes(self.engine.reasoning, state, name, bits, most), absurd)
 
     def _new_sizes(self, state: Path) -> Iterator[tuple[Path, z3.BitVecRef]]:
         """Where requests are small, one that nothing fits: a resize must fail somewhere."""

@@ -41,11 +41,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Block:
-    """A live block: the payload's address, the bytes asked for."""
+    """A live block: the payload's address, the bytes asked for; held: no operation is about it."""
 
     number: int
     payload: z3.BitVecRef
     size: z3.BitVecRef
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Scene:
     calls: tuple[tuple[str, tuple[z3.BitVecRef, ...]], ...] = ()
     shape: object = None
     built: int = 0
+
+    @property
+    def operands(self) -> tuple[Block, ...]:
+        """The live blocks that an operation may be about."""
+        return tuple(block for block in self.live if not block.held)
 
     def called(self, name: str) -> list[tuple[z3.BitVecRef, ...]]:
         """Arguments of each call of a replaced function."""

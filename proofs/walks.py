@@ -195,6 +195,24 @@ class View:
         """A field of the heap structure that may hold anything."""
         raise NotImplementedError
 
+    def beside(self, address: Number, step: int, flags: int, rule: str) -> Number:
+        """The 8 bytes at `address`: a neighbour's multiple of `step`, that stays, and these flags.
+
+        In a window only.
+        """
+        raise NotImplementedError
+
+    def visited(self) -> list[Number | None]:
+        """Where the blocks begin that the order names, None for none.  In a window only."""
+        raise NotImplementedError
+
+    def members(self, free: Sequence[tuple[Number, Number]], rule: str) -> None:
+        """The index of free blocks has these, (address, size), and no others.
+
+        In a window only, of a walker whose INDEX names the functions that change the index.
+        """
+        raise NotImplementedError
+
     def field(self, name: str, among: Among, rule: str, what: str = STRAY) -> Number:
         """The number in a field of the heap structure."""
         address, size = self.places.field(name)

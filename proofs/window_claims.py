@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from allocator.subject import Subject
-from proofs import inductive_claims, opaque, program_claims
+from proofs import inductive_claims, opaque, program_claims, promises
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine
 from proofs.host import Host
@@ -22,7 +22,7 @@ from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
 from proofs.target import NATIVE, TARGET
 from proofs.walks import Walker
-from proofs.windows import Windows, guard_of, searches_of
+from proofs.windows import Windows, guard_of
 
 NAME = "window"
 MOST = 2**61 - 1  # no block of a window is as large
@@ -72,7 +72,7 @@ def study(subject: Subject, walker: Walker, windows: dict[str, tuple]) -> Study:
     assumptions = (
         "an arena of any size at any address, blocks of up to 2^60 bytes; what holds of every "
         "window holds of the heap: proofs/README.md, Windows",
-        *(f"{name} finds what it promises" for name in walker.told("SEARCHES", {})),
+        *promises.told_of(walker),
         "a resize stays in its place: one that moves is a request and a free",
         *opaque.told_of(subject, inductive_claims.flags_of(walker)),
         menu.told(),
@@ -80,7 +80,7 @@ def study(subject: Subject, walker: Walker, windows: dict[str, tuple]) -> Study:
 
     def run(module: Module, ledger: Ledger) -> Engine:
         host = Host(TARGET.plenty)
-        hooks = {**host.hooks(), **opaque.hooks_of(subject), **searches_of(walker)}
+        hooks = {**host.hooks(), **opaque.hooks_of(subject), **promises.promises_of(walker)}
         engine = Engine(module, ledger.reasoning, guard_of(host), hooks)
         exploration = Exploration(engine, ledger, menu, host, subject.contract, subject.has)
         Windows(exploration, walker, (), windows={verb: windows[verb] for verb in verbs}).run()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from proofs.engine import Engine, Hook, Outcome
+from proofs.engine import Engine
 from proofs.host import ERRNO, ERRNO_BYTES, STACK_END, STACK_FROM, Host, inside
 from proofs.induction import Induction
 from proofs.logic import Truth, plain, some
@@ -18,9 +18,9 @@ from proofs.memory import Scribble, Word, Write
 from proofs.outline import Case, Grid, Outline, Sighting, Sketch, apart, runs_of
 from proofs.path import Path
 from proofs.scenery import Block, Scene, Step
-from proofs.sight import seen, term_of, truth_of
+from proofs.sight import term_of
 from proofs.terms import WORD, constant_of, number, simplify, value_range
-from proofs.walks import View, Walker, WalkError
+from proofs.walks import WalkError
 
 _DEAD, _LIVE, _SEPARATOR = 1000, 3000, 8
 
@@ -80,7 +80,10 @@ class Windows(Induction):
         """Any memory with that window in it, as a path that has executed nothing."""
         runs, order = runs_of(case, self.grid, small)
         reasoning = self.engine.reasoning
-        outline = Outline(self.places, self.setting, parts=runs, order=order, reasoning=reasoning)
+        outline = Outline(
+            self.places, self.setting, parts=runs, order=order, reasoning=reasoning,
+            size_at=self.walker.told("SIZE_AT", 0),
+        )  # fmt: skip
         self.walker.walk(outline)
         fixed = [self.places.field(name) for name in self.walker.told("SETTINGS", ())]
         sketch = outline.sketch(case, fixed)
@@ -112,15 +115,17 @@ def _building(sketch: Sketch) -> tuple[tuple[Step, ...], tuple[Block, ...]]:
 
     blocks = iter(sketch.blocks)
     for run in sketch.runs:
-        for at, _, _ in run.blocks:
+        for (at, _, _), letter in zip(run.blocks, run.letters, strict=True):
             block = next(blocks)
             made = malloc(term_of(block.usable))
             if block.used:
-                live.append(Block(made, term_of(block.payload), term_of(block.usable)))
+                payload, usable = term_of(block.payload), term_of(block.usable)
+                live.append(Block(made, payload, usable, held=letter == "H"))
             else:
                 freed[at.get_id()] = made
         malloc(number(_SEPARATOR))
-    in_order = [freed.pop(at.get_id()) for at in sketch.order if at.get_id() in freed]
+    ids = [at.get_id() for at in sketch.order if at is not None]
+    in_order = [freed.pop(each) for each in ids if each in freed]
     for made in [*freed.values(), *reversed(in_order)]:
         story.append(Step("free", (), block=made))
     return tuple(story), tuple(live)
@@ -172,26 +177,4 @@ def _apart(path: Path, write: Write, address, size: int) -> bool:
     return sketch is not None and sketch.apart(write, address, size)
 
 
-def searches_of(walker: Walker) -> dict[str, Hook]:
-    """The functions that search the heap, replaced by what they promise."""
-    return {name: _promised(promise) for name, promise in walker.told("SEARCHES", {}).items()}
-
-
-def _promised(promise) -> Hook:
-    def search(engine: Engine, path: Path, arguments: Sequence) -> list[Outcome]:
-        def decide(truth: Truth) -> bool:
-            raise WalkError(f"a promise decides what is open: {truth}")
-
-        sketch: Sketch = path.scene.shape
-        heap = View(None, None, blocks=list(sketch.blocks[: len(sketch.runs[0].blocks)]))
-        outcomes = []
-        for answer, truth in promise(heap, *(seen(each, decide) for each in arguments)):
-            side = path.fork()
-            if engine.reasoning.assume(side, truth_of(truth)):
-                outcomes.append((side, term_of(answer)))
-        return outcomes
-
-    return search
-
-
-__all__ = ["Windows", "guard_of", "searches_of"]
+__all__ = ["Windows", "guard_of"]

@@ -8,6 +8,8 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
+from allocator.parts.windows import rows
+
 HEADER = '#include "best_fit.h"'
 FIELDS = ("pages", "tree", "rows", "top_row", "start", "limit", "regions")
 HEAD, GRAIN, SMALLEST, RECORD = 16, 16, 48, 32
@@ -66,9 +68,16 @@ def walk_rows(heap):
 
 def walk_row(heap, at, fence, free):
     """The blocks of a row, and the fence."""
+    below_free = walk_blocks(heap, at, fence, free)
+    header(heap, fence, [USED | below_free], "tags")
+
+
+def walk_blocks(heap, at, fence, free):
+    """The blocks up to there; returns what the header there must say of the last one."""
     below_free = 0
     while at != fence:
-        flags = (0, USED, BELOW_FREE, BELOW_FREE | USED)
+        right = (below_free, USED | below_free)
+        flags = (*right, *(flag ^ BELOW_FREE for flag in right))
         word = header(heap, at, heap.between(SMALLEST, fence - at, GRAIN, also=flags), "tiling")
         heap.need("tags", "a flag is wrong of the block below", (word & BELOW_FREE) == below_free)
         used, size = bool((word & USED) == USED), word & -GRAIN
@@ -78,7 +87,7 @@ def walk_row(heap, at, fence, free):
             free.append((at, size))
         heap.block(at + HEAD, size - HEAD, used)
         at, below_free = at + size, 0 if used else BELOW_FREE
-    header(heap, fence, [USED | below_free], "tags")
+    return below_free
 
 
 def walk_regions(heap):
@@ -118,6 +127,51 @@ def walk_tree(heap, link, left, low, high):
     heap.need("free_list", "the tree is out of balance", abs(below - above) <= 1)
     heap.word(node + 32, [max(below, above) + 1], "free_list")
     return max(below, above) + 1, left
+
+
+def window(heap):
+    """What an operation touches of a heap of any size; WINDOWS: see parts/windows.py."""
+    heap.field("tree", [0], "free_list")  # what it leads to is the business of INDEX
+    free = []
+    (start, end), *_ = heap.runs
+    below_free = walk_blocks(heap, start, end, free)
+    word = heap.beside(end + 8, GRAIN, USED | below_free, "tags")
+    heap.sealed(end, "checksum_of", [heap.address("pages"), end, word], "checksum")
+    heap.members(free, "free_list")
+
+
+def found(heap, _tree, need):
+    """What tree_fit promises: the free block that is the window, where that is large enough."""
+    if len(heap.blocks) == 1 and not heap.blocks[0].used:
+        (block,) = heap.blocks
+        yield block.payload - HEAD, need <= block.usable + HEAD
+
+
+def in_a_row(heap, _heap, _address):
+    """What row_of promises: all blocks of a window lie in the same row."""
+    yield heap.blocks[0].payload, True
+
+
+def nothing(_heap, *_arguments):
+    """A region is no window: no operation goes on from here."""
+    return ()
+
+
+def kept(_heap, _own):
+    """Not all of the top row is free, so that nothing is given back."""
+    yield 0, True
+
+
+GRID = (0, GRAIN, SMALLEST)
+SIZE_AT = 8
+SEARCHES = {"tree_fit": found, "row_of": in_a_row, "give_back": kept, "map_region": nothing}
+INDEX = {"tree_insert": (True, 1), "tree_remove": (False, 1)}
+WINDOWS = {
+    "free": tuple(rows("U", "UF", "FU", "FUF")),
+    "malloc": tuple(rows("F")),
+    "realloc": tuple(rows("U", "UF", "FU", "FUF")),
+    "aligned_alloc": tuple(rows("F")),
+}
 
 
 def fits(heap, size, alignment):

@@ -56,8 +56,8 @@ WINDOWS_OF = {"explicit_list+address_order": {}}  # its list is searched for the
 WINDOWS = {
     "free": tuple(listed("U", "UF", "FU", "FUF")),
     "malloc": tuple(listed("F")),
-    "aligned_alloc": tuple(listed("F")),
     "realloc": tuple(listed("U", "UF", "FU", "FUF")),
+    "aligned_alloc": tuple(listed("F")),
 }
 
 

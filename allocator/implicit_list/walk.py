@@ -59,16 +59,16 @@ FREED = ("U", "UF", "FU", "FUF")
 WINDOWS = {
     "free": tuple(rows(*FREED)),
     "malloc": tuple(rows("F")),
-    "aligned_alloc": tuple(rows("F")),
     "realloc": tuple(rows(*FREED)),
+    "aligned_alloc": tuple(rows("F")),
 }
 FOUND = (("F", "0"),)  # the search leaves the rover at what it finds
 WINDOWS_OF = {
     "implicit_list+next_fit": {
         "free": tuple(visited(*FREED)),
         "malloc": FOUND,
-        "aligned_alloc": FOUND,
         "realloc": tuple(visited(*FREED)),
+        "aligned_alloc": FOUND,
     }
 }
 

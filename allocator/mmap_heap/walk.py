@@ -35,15 +35,73 @@ def walk(heap):
 
 def walk_region(heap, at, end):
     """The blocks fill the region; each knows the one below it."""
-    below, below_used = 0, True
-    while at != end:
+    if at != end:
+        heap.word(at + 8, [0], "tags")
+        walk_blocks(heap, at, end)
+
+
+def walk_blocks(heap, at, end):
+    """Blocks that follow each other; of the lowest the word that leads down is the caller's."""
+    below_used = True
+    while True:
         tag = heap.word(at, heap.between(SMALLEST, end - at, GRAIN, also=(0, USED)), "tiling")
         used = (tag & USED) == USED
         size = tag & ~USED
-        heap.word(at + 8, [below], "tags")
         heap.need("adjacent_free", "two neighbours are both free", used | below_used)
         heap.block(at + HEAD, size - HEAD, used)
         at, below, below_used = at + size, at, used
+        if at == end:
+            return
+        heap.word(at + 8, [below], "tags")
+
+
+def window(heap):
+    """What an operation touches of a heap of any size; WINDOWS: see parts/windows.py.
+
+    The order of a window: the lowest block of the region, and `-` where it ends with the window.
+    """
+    (start, end), *others = heap.runs
+    lowest, *ends = heap.visited()
+    size = heap.beside(lowest - HEAD + 8, GRAIN, 0, "tiling")
+    limit = lowest - HEAD + size
+    heap.need("tiling", "a region ends where it should not", limit == end if ends else limit > end)
+    if others:
+        heap.beside(start + 8, GRAIN, 0, "tags")
+    else:
+        heap.word(start + 8, [0], "tags")
+    walk_blocks(heap, start, end)
+    for low, high in others:
+        heap.need("tiling", "a region's lowest block is above another", high < start)
+        walk_blocks(heap, low, high)
+
+
+def found(heap, _heap, need):
+    """What first_fit promises: the free block of the window, where that is large enough.
+
+    A resize finds nothing in its window: one that moves is a request and a free.
+    """
+    for block in heap.blocks if "U" not in heap.letters else ():
+        if not block.used:
+            yield block.payload - HEAD, need <= block.usable + HEAD
+
+
+def own_region(heap, _heap, _block):
+    """What region_of promises: all blocks of a window lie in one region."""
+    yield heap.visited()[0] - HEAD, True
+
+
+def kept(_heap, _own):
+    """Giving a region back is no window, as growth is none."""
+    yield 0, True
+
+
+LOWER = (("", "0"), *((below, low) for below in "HF" for low in "0Bb"))
+UPPER = (("", "-"), ("H", ""), ("F", "-"), ("FH", ""))
+FREED = tuple((below + "U" + above, low + end) for below, low in LOWER for above, end in UPPER)
+FOUND = tuple((blocks, low + end) for low in "0Bb" for blocks, end in (("F", "-"), ("FH", "")))
+GRID = (0, GRAIN, SMALLEST)
+SEARCHES = {"first_fit": found, "region_of": own_region, "give_back": kept}
+WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
 
 
 def fits(heap, size, alignment):

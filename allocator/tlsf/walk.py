@@ -9,6 +9,8 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
+from allocator.parts.windows import rows
+
 HEADER = '#include "tlsf.h"'
 FIELDS = ("first", "end", "limit", "first_map", "second_map", "lists")
 FLAGS = ("-DTLSF_SECOND_BITS=1",)
@@ -75,7 +77,8 @@ def walk_row(heap, at, end, free):
     """The blocks of a row; returns what the fence must say of the last one."""
     below_free = 0
     while at != end:
-        flags = (FREE, 0, FREE | BELOW_FREE, BELOW_FREE)
+        right = (FREE | below_free, below_free)
+        flags = (*right, *(flag ^ BELOW_FREE for flag in right))
         head = heap.word(at, heap.between(SMALLEST, end - at, GRAIN, also=flags), "tiling")
         heap.need("tags", "B is wrong of the block below", (head & BELOW_FREE) == below_free)
         is_free, size = bool((head & FREE) == FREE), head & ~(FREE | BELOW_FREE)
@@ -109,6 +112,38 @@ def walk_list(heap, free, first, second):
         heap.word(node + 8, [previous], "free_list")
         del free[next(index for index, one in enumerate(free) if one is block)]
         link = previous = node
+
+
+def window(heap):
+    """What an operation touches of a heap of any size; WINDOWS: see parts/windows.py."""
+    free = []
+    (start, end), *_ = heap.runs
+    below_free = walk_row(heap, start, end, free)
+    heap.beside(end, GRAIN, below_free, "tags")
+    heap.members([(payload - HEAD, size) for payload, size in free], "free_list")
+
+
+def found(heap, _heap, size):
+    """What good_fit promises: the free block that is the window, where that is large enough."""
+    if len(heap.blocks) == 1 and not heap.blocks[0].used:
+        (block,) = heap.blocks
+        yield block.payload - HEAD, size <= block.usable + HEAD
+
+
+def class_above(_heap, need):
+    """What class_up promises: no less than is needed, and most is found for the least."""
+    yield need, True
+
+
+GRID = (HEAD, GRAIN, SMALLEST)
+SEARCHES = {"good_fit": found, "class_up": class_above}
+INDEX = {"link_free": (True, 1), "unlink_free": (False, 1)}
+WINDOWS = {
+    "free": tuple(rows("U", "UF", "FU", "FUF")),
+    "malloc": tuple(rows("F")),
+    "realloc": tuple(rows("U", "UF", "FU", "FUF")),
+    "aligned_alloc": tuple(rows("F")),
+}
 
 
 def fits(heap, size, alignment):
