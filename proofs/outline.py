@@ -190,7 +190,8 @@ class Outline(View):
     """A window in the making: what its words hold is told by the case, or left open.
 
     runs     (start, end) of each run
-    size_at  where a block has its size, from its start
+    size_at, used_at  where a block has its size, and its flag if that is a word, from its start
+    letters  of the window's blocks, before the operation
     """
 
     runs: tuple[tuple[Number, Number], ...] = ()
@@ -198,6 +199,8 @@ class Outline(View):
     order: list = field(default_factory=list)
     reasoning: Reasoning = None  # type: ignore[assignment]
     size_at: int = 0
+    used_at: int | None = None
+    letters: str = ""
     words: dict[tuple, tuple] = field(default_factory=dict)
     facts: list[Truth] = field(default_factory=list)
     kept: list[tuple] = field(default_factory=list)
@@ -212,6 +215,12 @@ class Outline(View):
             for run in self.parts
             for at, size, used in run.blocks
         }
+        self._flags = {
+            _key(simplify(at + self.used_at)): used
+            for run in self.parts
+            if self.used_at is not None
+            for at, _, used in run.blocks
+        }
 
     def _seen(self, term: z3.BitVecRef) -> Number:
         return seen(term, _undecided)
@@ -221,7 +230,11 @@ class Outline(View):
         known = self.words.get(_key(term_of(address)))
         if known is not None:
             return self._seen(known[2])
-        value = self._any(address, among) if isinstance(among, Between) else self._next(among)
+        flag = self._flags.get(_key(term_of(address)))
+        if flag is not None:
+            value: Number = int(flag)
+        else:
+            value = self._any(address, among) if isinstance(among, Between) else self._next(among)
         kept = z3.Extract(8 * size - 1, 0, term_of(value)) if size * 8 < WORD else term_of(value)
         self.words[_key(term_of(address))] = (term_of(address), size, simplify(kept))
         return value
@@ -254,7 +267,7 @@ class Outline(View):
         given = self._given.get(_key(term_of(address)))
         if given is not None:
             size, used = given
-            return self._seen(size + number(among.also[used]))
+            return self._seen(size + number(among.also[used and len(among.also) > 1]))
         return self._open_number(among)
 
     def _open_number(self, among: Between) -> Number:
@@ -346,6 +359,11 @@ class Sighting(Gaze):
         """(start, end) of each run: as before, whatever blocks are in it now."""
         runs = self.path.scene.shape.runs
         return tuple((seen(run.start, self.decide), seen(run.end, self.decide)) for run in runs)
+
+    @property
+    def letters(self) -> str:
+        """Of the window's blocks, before the operation."""
+        return self.path.scene.shape.case.blocks
 
     def beside(self, address, step, flags, rule):
         """As it was, but for the flags."""

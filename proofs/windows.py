@@ -82,7 +82,8 @@ class Windows(Induction):
         reasoning = self.engine.reasoning
         outline = Outline(
             self.places, self.setting, parts=runs, order=order, reasoning=reasoning,
-            size_at=self.walker.told("SIZE_AT", 0),
+            size_at=self.walker.told("SIZE_AT", 0), used_at=self.walker.told("USED_AT", None),
+            letters=case.blocks,
         )  # fmt: skip
         self.walker.walk(outline)
         fixed = [self.places.field(name) for name in self.walker.told("SETTINGS", ())]

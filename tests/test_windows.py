@@ -12,7 +12,7 @@ from proofs import inductive_claims, window_claims
 from proofs.claims import Ledger
 from proofs.path import Reasoning
 from proofs.solver import BRISK, Solver
-from proofs.subjects import compiled, studies_of, subject_of
+from proofs.subjects import compiled, subject_of
 from proofs.verify import _heap_of, _shown
 
 
@@ -76,9 +76,52 @@ def test_a_planted_bug_is_refuted_and_the_window_drawn(bug, family, verb, window
     assert "in the window ...|" in _heap_of(refutation)[0]
 
 
-def test_only_where_nothing_is_searched_but_for_a_fit_are_there_windows():
-    names = {}
-    for spec in ("explicit_list", "explicit_list+address_order", "bump+marks"):
+FEW = [
+    ("implicit_list+next_fit", "free", ("FUF", "b"), ("FUF", "2")),
+    ("implicit_list+deferred", "realloc", ("UF", "")),
+    ("sbrk_list", "realloc", ("UFF", "B"), ("UFFH", "")),
+    ("first_fit", "free", ("FUFH", ""), ("UF", "BB"), ("HU", "-")),
+    ("mmap_heap", "free", ("FUF", "B-"), ("HUFH", "b"), ("U", "0-")),
+    ("best_fit", "free", ("FUF", ""), ("U", "")),
+    ("tlsf", "free", ("FUF", ""), ("UF", "")),
+    ("tlsf", "malloc", ("F", "")),
+]
+
+
+@pytest.mark.parametrize(("spec", "verb", "windows"), [(one[0], one[1], one[2:]) for one in FEW])
+def test_every_kind_of_list_or_index_has_windows(spec, verb, windows):
+    ledger, _ = looked_at(spec, **{verb: windows})
+    assert not ledger.refuted
+    assert ledger.premises == len(windows) + 1
+    assert {"bounds", "tiling", "reclaim"} <= {family for family, _ in ledger.reached}
+
+
+@pytest.mark.parametrize(
+    ("spec", "family", "verb", "window"),
+    [
+        ("first_fit+bugs/no-back-link", "tags", "free", ("FUH", "")),
+        ("mmap_heap+bugs/merges-upwards-only", "adjacent_free", "free", ("FUH", "0")),
+        ("best_fit+bugs/unlinked-under-its-new-size", "free_list", "free", ("FU", "")),
+        ("best_fit+bugs/merged-without-seal", "checksum", "free", ("UF", "")),
+        ("best_fit+bugs/upper-not-told", "tags", "free", ("U", "")),
+        ("implicit_list+next_fit+bugs/rover-left-behind", "free_list", "free", ("FU", "1")),
+        ("sbrk_list+bugs/small-rest-lost", "tiling", "malloc", ("F", "-")),
+    ],
+)
+def test_a_planted_bug_shows_in_a_window_of_its_kind(spec, family, verb, window):
+    ledger, _ = looked_at(spec, **{verb: (window,)})
+    assert f"window.{family}" in ledger.refuted
+
+
+def test_variants_have_windows_of_their_own_or_none():
+    """A list that is searched for the place has none; next fit has its rover in each of them."""
+
+    def windows(spec: str):
         subject = subject_of(spec)
-        names[spec] = {study.name for study in studies_of(subject, compiled(subject), quick=True)}
-    assert [spec for spec in names if "window" in names[spec]] == ["explicit_list"]
+        return window_claims.windows_of(inductive_claims.walker_of(subject), subject)
+
+    assert not window_claims.studies(subject_of("explicit_list+address_order"))
+    assert not window_claims.studies(subject_of("buddy"))
+    assert not window_claims.studies(subject_of("bump+marks"))
+    assert windows("implicit_list")["malloc"] == (("F", ""),)
+    assert windows("implicit_list+next_fit")["malloc"] == (("F", "0"),)

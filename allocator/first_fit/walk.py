@@ -35,18 +35,84 @@ def walk(heap):
 
 
 def walk_row(heap, at, end, link, previous):
-    """The blocks of a row; returns where the last one's link lies, and that block."""
+    """The blocks of a row; returns where the last one's link lies, and that block.
+
+    Without a `link`, what leads to the lowest block and from it down is the caller's business.
+    """
     below_used = True
     while at != end:
-        heap.word(link, [at], "tiling")
+        if link is not None:
+            heap.word(link, [at], "tiling")
+            heap.word(at + 16, [previous], "tags")
         size = heap.word(at, heap.between(SMALLEST, end - at, GRAIN), "tiling")
-        heap.word(at + 16, [previous], "tags")
-        used = heap.word(at + 24, [0, 1], "tags") == 1
+        used = heap.word(at + USED_AT, [0, 1], "tags") == 1
         heap.word(at + 32, [at], "tags")
         heap.need("adjacent_free", "two neighbours are both free", used | below_used)
         heap.block(at + HEAD, size - HEAD, used)
         link, previous, at, below_used = at + 8, at, at + size, used
     return link, previous
+
+
+def window(heap):
+    """What an operation touches of a heap of any size; WINDOWS: see parts/windows.py.
+
+    The order of a window: what comes below where its lowest block is U, above unless its highest
+    is H; elsewhere, in another row, or nothing.
+    """
+    ends = iter(heap.visited())
+    start, end = heap.runs[0]
+    if heap.letters[0] == "U":
+        below = next(ends)
+        heap.word(start + 16, [0 if below is None else below], "tags")
+        if below is not None:
+            heap.word(below + 8, [start], "tiling")
+    else:
+        heap.beside(start + 16, 1, 0, "tags")
+    link, last = walk_row(heap, start, end, None, None)
+    for other, stop in heap.runs[1:]:
+        walk_row(heap, other, stop, None, None)
+    if heap.letters[-1] == "H":
+        heap.beside(link, 1, 0, "tiling")
+        return
+    above = next(ends)
+    heap.word(link, [0 if above is None else above], "tiling")
+    if above is not None:
+        heap.word(above + 16, [last], "tags")
+
+
+def found(heap, _heap, alignment, need):
+    """What first_fit promises: the free block of the window, where request and room fit into it.
+
+    A resize finds nothing in its window: one that moves is a request and a free.
+    """
+    for block in heap.blocks if "U" not in heap.letters else ():
+        if not block.used:
+            size = block.usable + HEAD
+            room = (0 - block.payload) & (alignment - 1)
+            exact = ((room == 0) | (room >= SMALLEST)) & (room <= size) & (need <= size - room)
+            room = room + alignment
+            more = (room < alignment + SMALLEST) & (room <= size) & (need <= size - room)
+            yield block.payload - HEAD, exact | (more & ~(room == alignment))
+
+
+def in_a_row(heap, _heap, _payload):
+    """What row_of promises: all blocks of a window lie in a row."""
+    yield heap.blocks[0].payload, True
+
+
+def kept(_heap, _own, _block):
+    """Giving memory back is no window, as growth is none."""
+    yield 0, True
+
+
+LOWER = (("", "-"), ("", "B"), ("H", ""), ("F", ""))
+UPPER = (("", "-"), ("", "B"), ("H", ""), ("F", "-"), ("F", "B"), ("FH", ""))
+FREED = tuple((below + "U" + above, low + high) for below, low in LOWER for above, high in UPPER)
+FOUND = tuple(("F" + above, high) for above, high in UPPER[:3])
+GRID = (RECORD % GRAIN, GRAIN, SMALLEST)
+USED_AT = 24
+SEARCHES = {"first_fit": found, "row_of": in_a_row, "give_back": kept}
+WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
 
 
 def fits(heap, size, alignment):

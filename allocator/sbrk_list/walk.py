@@ -61,6 +61,52 @@ def walk_block(heap, at, end):
     return at + size, at + 8
 
 
+def window(heap):
+    """What an operation touches of a heap of any size; WINDOWS: see parts/windows.py.
+
+    The order of a window, unless its highest block is H: what comes beyond a gap, or nothing.
+    """
+    for index, (at, end) in enumerate(heap.runs):
+        while True:
+            at, link = walk_block(heap, at, end)
+            if at == end:
+                break
+            heap.word(link, [at], "tiling")
+        if index == 0:
+            last = link
+    if heap.letters[-1] == "H":
+        heap.beside(last, 1, 0, "tiling")
+    else:
+        (above,) = heap.visited()
+        heap.word(last, [0 if above is None else above], "tiling")
+
+
+def taken(heap, _heap, need):
+    """What take promises: the free block of the window, joined with all free ones behind it.
+
+    A resize takes nothing in its window: one that moves is a request and a free.
+    """
+    for block in heap.blocks if "U" not in heap.letters else ():
+        if not block.used:
+            yield block.payload - HEAD, need <= block.usable + HEAD
+
+
+def kept(_heap, _own, _block):
+    """Giving memory back is no window, as growth is none."""
+    yield 0, True
+
+
+FREED = tuple(
+    ("U" + free + above, high)
+    for free in ("", "F", "FF")
+    for above, high in (("", "-"), ("", "B"), ("H", ""))
+)
+FOUND = (("F", "-"), ("F", "B"), ("FH", ""))
+GRID = (0, GRAIN, SMALLEST)
+SEARCHES = {"take": taken, "give_back_above": kept}
+WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
+
+
 def fits(heap, size, alignment):
     """Free blocks that follow each other hold the request: sbrk_list.h, FIT RELATION."""
     extra = 0 if alignment <= GRAIN else alignment + GRAIN
