@@ -47,7 +47,11 @@ def hunts(subject: Subject) -> tuple[Study, ...]:
     """Studies in which a planted bug may show, the cheap one first."""
     walker = inductive_claims.walker_of(subject)
     every, few = windows_of(walker, subject), windows_of(walker, subject, quick=True)
-    left = [{verb: windows} for verb, windows in every.items() if verb not in few]
+    rest = {
+        verb: tuple(window for window in windows if window not in few.get(verb, ()))
+        for verb, windows in every.items()
+    }
+    left = [{verb: windows} for verb, windows in rest.items() if windows]
     return tuple(replace(study(subject, walker, windows), effort=BRISK) for windows in (few, *left))
 
 
