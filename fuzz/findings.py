@@ -80,7 +80,7 @@ def write(finding: Finding, subject: Subject, out: Path, prefix: str | None = No
     stem = f"{finding.rule}-{digest}"
     trace_file = folder / f"{stem}.trace"
     write_whole(trace_file, to_text(finding.trace))
-    source = None if finding.shown else reproducer(finding, subject, f"{stem}.c")
+    source = reproducer(finding, subject, f"{stem}.c")
     if source is not None:
         write_whole(folder / f"{stem}.c", source)
     test_file = folder / f"test_{finding.rule}_{digest}.py"

@@ -73,7 +73,8 @@ def run_reproducer(subject: Subject, report: Report) -> subprocess.CompletedProc
     assert source is not None
     words = shlex.split(build_line(subject, source.name))
     assert words[0] == "cc"
-    command = [sys.executable, "-m", "ziglang", "cc", *words[1:]]
+    strict = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]  # of a planted bug
+    command = [sys.executable, "-m", "ziglang", "cc", *strict, *words[1:]]
     subprocess.run(command, cwd=source.parent, check=True)
     program = [source.parent / source.stem]
     return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
