@@ -110,7 +110,9 @@ class Campaign(GuidedPhase, RacePhase):
 
     def _run(self) -> None:
         subject = self.find(self.spec, **self.options.finding)
-        self.result.rules_on = rules_on(subject, self.options.rules)
+        self.result.rules_on = rules_on(
+            subject, self.options.rules, sanitized=self.options.tsan is not None
+        )
         self.result.notes += subject.notes
         with Bench(subject, self.options.rules, self._noisy(subject)) as self._bench:
             self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))
