@@ -70,7 +70,7 @@ def test_threads_that_run_freely(racing: Bench) -> None:
     """Programs whose threads race; what breaks must do so again in a fresh process."""
     source, subject = random.Random(1), racing.subject
     limits = limits_of(subject).dense().pack()
-    for seed in range(max(2, settings.default.max_examples // 10)):
+    for seed in range(max(20, settings.default.max_examples // 5)):
         racing.executor.search(seed, 1, program_bytes(LENGTHS[seed % len(LENGTHS)]), limits)
         trace = shared_out(racing.executor.last_trace(), source, THREADS, subject)
         demand_ok_racing(racing, trace, seed)

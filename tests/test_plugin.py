@@ -66,7 +66,7 @@ def test_a_broken_one_is_told_by_its_trace(repository):
 
 def test_threads_run_where_they_are_promised(repository, tmp_path_factory):
     assert "1 skipped" in run_pytest(repository, "-k", "freely", "--allocator=pools.toml").stdout
-    wrong = plant("unlocked-before-the-last-write", tmp_path_factory.mktemp("wrong"))
+    wrong = plant("kept-without-lock", tmp_path_factory.mktemp("wrong"))
     done = run_pytest(repository, "-k", "freely", f"--allocator={wrong}")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "# schedule: free-running" in done.stdout
