@@ -23,6 +23,7 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.status import Status
 
+from allocator import artifacts
 from allocator.catalogue import gallery, threaded
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
@@ -48,6 +49,9 @@ MEANING = (
     "program does; proofs/ speaks of all of them."
 )
 
+COLD_WORDS = """\
+compiling for the first time here: the C compiler builds its own libraries and our harness, which
+takes up to a few minutes, once"""
 FIRST_WORDS = """\
 searching the {count} bundled allocators, one after the other, for a program that breaks a rule
 (each verdict with a picture of a heap: # in use, ! in question, X shared, . free)"""
@@ -90,7 +94,8 @@ def parser() -> Parser:
     """The command line."""
     it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .c, .so or .toml")
-    it.add_argument("--seconds", type=_positive(float), help="time for each subject")
+    it.add_argument("--seconds", type=_positive(float), help="time for each subject; "
+                    "what it takes to build it and to start processes comes on top")  # fmt: skip
     it.add_argument("--runs", type=_positive(int), help="executions for each subject, instead")
     it.add_argument("--seed", type=_positive(int), help="the same seed, the same random programs")
     it.add_argument("--out", type=Path, default=Path("out/fuzz"), help="default: %(default)s")
@@ -336,6 +341,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"seed {words.seed}", flush=True)
         if first_day:
             print(FIRST_WORDS.format(count=len(specs)), flush=True)
+        if artifacts.is_empty():
+            print(COLD_WORDS, file=sys.stderr, flush=True)
         session = Session(options_of(words, words.seed, len(specs)), Console(stderr=True))
         results = session.results
         carry_out(session, words, specs)
