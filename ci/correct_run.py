@@ -22,6 +22,7 @@ from fuzz.dedicated import dedicated
 from fuzz.limits import limits_of, probe_edges
 from fuzz.options import TRACES, Options
 from fuzz.results import Result
+from models.contract import has_no_description
 from models.rules import RULES, WHITE_BOX
 from models.trace import to_text
 
@@ -90,7 +91,7 @@ def examine(name: str, operations: int, seed: int, out: Path, threads: int = 0) 
     So many `threads` run freely besides, where the contract promises them, or cannot.
     """
     row = Row(name)
-    promised = bool(threads) and promises_nothing(name)
+    promised = bool(threads) and has_no_description(name)
     try:
         for turn in range(TURNS):
             missing = operations - row.operations
@@ -106,11 +107,6 @@ def examine(name: str, operations: int, seed: int, out: Path, threads: int = 0) 
     except SubjectError as error:
         row.error = str(error)
     return row
-
-
-def promises_nothing(name: str) -> bool:
-    """Whether it is a .c or .so, which has no contract: the command line promises for it."""
-    return any(each in (".c", ".so") for each in Path(name).suffixes)
 
 
 def _without(row: Row, *words: Any, **more: Any) -> Subject:

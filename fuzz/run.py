@@ -204,7 +204,7 @@ class Session:
     """The subjects of one command, and what is known of them at any time."""
 
     def __init__(self, options: Options, console: Console) -> None:
-        self._options = options
+        self.options = options
         self._console = console
         self.results: list[Result] = []
 
@@ -216,7 +216,7 @@ class Session:
                 ledger.add(FINDING, subject=spec, trace=to_text(report.finding.trace))
 
             with self._console.status(spec) as status:
-                words = (spec, self._options, _teller(status, spec))
+                words = (spec, self.options, _teller(status, spec))
                 if hands:
                     campaign = Crew(*words, note=note, hands=hands, ledger=ledger)
                 else:
@@ -229,7 +229,7 @@ class Session:
         """Each subject's corpus, made smaller."""
         for spec in specs:
             with self._console.status(spec) as status:
-                self._run(Minimise(spec, self._options, _teller(status, spec), merge=merge))
+                self._run(Minimise(spec, self.options, _teller(status, spec), merge=merge))
 
     def _run(self, campaign: Campaign) -> None:
         campaign.tell = pulse_of(campaign.result, campaign.tell)
@@ -240,12 +240,12 @@ class Session:
     def replay(self, path: Path, specs: list[str], free_running: bool = False) -> None:
         """The trace at `path` on each subject, or on the one that it names."""
         trace = read_trace(path)
-        if free_running or self._options.tsan is not None:
+        if free_running or self.options.tsan is not None:
             trace = replace(trace, free_running=True)
         if not specs and not trace.subject:
             raise TraceError(f"{path}: names no subject: say on which one it is to be replayed")
         for spec in specs or [str(trace.subject)]:
-            self.results.append(replay(trace, path, spec, self._options))
+            self.results.append(replay(trace, path, spec, self.options))
             self.say(self.results[-1])
 
     def status(self, text: str) -> Status:
@@ -269,7 +269,7 @@ def write_page(words: argparse.Namespace, session: Session, given: list[str], se
     """The page that --report asks for; looking at what was run takes a few seconds a subject."""
     if words.replay:
         trace = read_trace(words.replay)
-        replay_page(words.report, trace, session.results, given, words.prefix)
+        replay_page(words.report, trace, session.results, given, session.options)
         return
     censuses = {}
     with session.status("report") as status:
@@ -278,7 +278,7 @@ def write_page(words: argparse.Namespace, session: Session, given: list[str], se
             if result.error is None:
                 place = (words.prefix, words.out, TRACES, seed, result.seconds)
                 censuses[result.name] = census(result.name, *place)
-    search_page(words.report, session.results, censuses, given, seed, words.prefix, MEANING)
+    search_page(words.report, session.results, censuses, given, seed, session.options, MEANING)
 
 
 def export(words: argparse.Namespace) -> int:

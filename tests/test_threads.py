@@ -328,6 +328,15 @@ def test_a_report_becomes_a_sentence() -> None:
     assert tsan.sentence("all is well") == ""
 
 
+def test_the_sanitizer_is_not_asked_for_what_no_machine_has() -> None:
+    text = "p0 = malloc 8\np1 = calloc 65536 65536\np2 = realloc p0 SIZE_MAX\nfree p1\n"
+    ops = [tsan.modest(op) for op in from_text(text + "p3 = malloc 4294967296\n")]
+    assert [str(op) for op in ops] == [
+        "p0 = malloc 8", "p1 = calloc 1 4194304", "p2 = realloc p0 4194304", "free p1",
+        "p3 = malloc 4194304",
+    ]  # fmt: skip
+
+
 @pytest.mark.skipif(not any(map(shutil.which, tsan.COMPILERS)), reason="no gcc, no clang")
 def test_a_counter_without_atomics_is_a_race(tmp_path: Path) -> None:
     trace = from_text("p0 = malloc 8\nthread 1\np1 = malloc 8\nfree p0\nthread 2\nfree p1\n")
