@@ -225,10 +225,13 @@ class Campaign(GuidedPhase, RacePhase):
     # ---- phases ----
 
     def _replay_saved(self) -> None:
-        """The saved traces, the subject's own first, in SAVED_SHARE of the time at most."""
-        budget, own = Budget(self.options.seconds, 0, SAVED_SHARE), self.spec.partition("+")[0]
+        """The saved traces; where seconds count in SAVED_SHARE of them, the subject's own first."""
+        budget = Budget(self.options.seconds, 0, SAVED_SHARE)
         every = sorted(self.options.saved.rglob("*.trace"))
-        for number, path in enumerate(sorted(every, key=lambda path: path.parent.name != own)):
+        if self.options.seconds:
+            own = self.spec.partition("+")[0]
+            every.sort(key=lambda path: path.parent.name != own)
+        for number, path in enumerate(every):
             if self._enough:
                 return
             if not budget.cut(1):
