@@ -74,8 +74,14 @@ def build_line(subject: Subject, name: str, extra: Sequence[str] = ()) -> str:
     folders += [f"-iquote{subject.folder}"] if subject.folder else []
     folders += [f"-idirafter{MEMLIB}"] if any(map(_wants_memlib, subject.sources)) else []
     flags = ["-g", "-O2", "-UNDEBUG", "-fno-builtin", *subject.flags, *folders]
+    flags += ["-Dmain=subject_main"] if any(map(_has_main, subject.sources)) else []
     linked = [*files, "-lm", "-lpthread", "-o", name.removesuffix(".c")]
     return shlex.join(["cc", *flags, *extra, name, *linked])
+
+
+def _has_main(source: Path) -> bool:
+    """Whether it has a main of its own, which the reproducer's takes the place of."""
+    return bool(re.search(r"\bmain\s*\(", source.read_text(errors="replace")))
 
 
 def _wants_memlib(source: Path) -> bool:

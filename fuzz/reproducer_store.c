@@ -15,6 +15,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#undef main /* the subject may have one of its own, by another name then */
+
 /* What this trace has no use for stands here all the same. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 

@@ -69,7 +69,7 @@ C coverage and heap states; what is found is confirmed in a fresh process, shrun
 
 _EXAMPLES = """\
 examples:
-  python fuzz/run.py                              every bundled allocator, about 40 seconds
+  python fuzz/run.py                              every bundled allocator, some two minutes
   python fuzz/run.py best_fit --seconds 600       ten minutes on one of them
   python fuzz/run.py mine.c --runs 100000         a source of yours (.c, .so, .toml), by count
   python fuzz/run.py pool.c --prefix pool_        its functions are called pool_malloc, ...

@@ -129,6 +129,7 @@ def test_a_user_subject_is_called_by_its_own_names(tmp_path):
         "#include <stddef.h>\nstatic char bytes[9999]; static size_t used;\n"
         "void *mine_malloc(size_t n) { void *at = bytes + used; used += n & 31; return at; }\n"
         "void mine_free(void *at) { (void)at; }\n"
+        "int main(void) { return 0; }\n"
     )
     text = "p0 = malloc 40\np1 = malloc 40\n"
     subject, report = written(tmp_path / "out", str(source), text)
