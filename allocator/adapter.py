@@ -101,9 +101,8 @@ def write(description: Description) -> str:
     if "walk" in calls:
         parts.append(_BLOCK)
     parts += [_include(header) for header in description.headers]
-    parts.append(
-        f"{_line(description, 'heap_type')}\nstatic {calls.get('heap_type', 'void *')} heap;"
-    )
+    heap = f"static {calls.get('heap_type', 'void *')} heap;"
+    parts.append(f"{_line(description, 'heap_type')}\n__attribute__((unused)) {heap}")
     if "declare" in calls:
         parts.append(f"{_line(description, 'declare')}\n{calls['declare']}")
     parts += [_face(description, function) for function in _FACES if function in calls]

@@ -25,6 +25,11 @@ def directory() -> Path:
     return path
 
 
+def is_empty() -> bool:
+    """Whether nothing was built yet."""
+    return not any(directory().glob("*.json"))
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file's content; "" for a file that cannot be read."""
     try:

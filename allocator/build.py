@@ -49,6 +49,8 @@ SUBJECT_FLAGS = (
     # Assertions are part of what is checked; zig's cc defines NDEBUG wherever it optimises.  A
     # subject's own -DNDEBUG comes later, and counts.
     *("-O2", "-UNDEBUG", *_COMMON, "-fvisibility=hidden", *ONE_THREAD),
+    # What many compilers only warn of: pointers to two structures that are meant to be one.
+    "-Wno-error=incompatible-pointer-types",
     *(f"-fno-builtin-{name}" for name in _OWN_NAMES),
 )
 LINK_PREFIXES = ("-l", "-L", "-Wl,", "-pthread")

@@ -5,6 +5,7 @@ It checks nothing: no harness is in the program, and what it does is all that is
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -70,6 +71,7 @@ def parser() -> Parser:
     it.add_argument(
         "name", nargs="?", metavar="NAME", help="NAME, NAME+VARIANT or either with +bugs/BUG"
     )
+    it.add_argument("program", nargs="*", help=argparse.SUPPRESS)  # that came without its --
     it.add_argument("--list", action="store_true", help="print the names and end")
     it.add_argument("--stats", action="store_true", help="tell calls and bytes when it ends")
     it.add_argument(
@@ -144,11 +146,25 @@ def environment(spec: str, *, stats: str = "") -> dict[str, str]:
 def find_program(words: Sequence[str]) -> list[str]:
     """The words with the program's path first; SubjectError when there is none to start."""
     if not words:
-        raise SubjectError("which program? put it behind --, as in: NAME -- ls -l")
+        raise SubjectError("which program? it stands behind --, as in: -- ls -l")
     path = shutil.which(words[0])
     if path is None:
-        raise SubjectError(f"{words[0]}: no such program")
+        raise SubjectError(f"{words[0]}: {_why_not(Path(words[0]))}")
     return [path, *words[1:]]
+
+
+def _why_not(path: Path) -> str:
+    """Why there is no program of that name, and what to do."""
+    here = path.is_file() and os.access(path, os.X_OK)
+    if here:  # a shell does not look here either
+        return f"no such program in PATH; the one in this folder is ./{path}"
+    if path.is_dir():
+        return "a folder, no program"
+    if path.is_file():
+        return f"a file that may not be run: chmod +x {path}"
+    if "/" in str(path):
+        return "no such program: there is no such file"
+    return "no such program in PATH: correct the name, or give its path"
 
 
 def run_program(words: Sequence[str], settings: Mapping[str, str]) -> int:
@@ -190,7 +206,12 @@ def print_names() -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     own, program = split(sys.argv[1:] if arguments is None else arguments)
-    words = parser().parse_args(own)
+    words, unknown = parser().parse_known_args(own)
+    if words.program:
+        told = " ".join([words.name, "--", *own[own.index(words.program[0]) :]])
+        parser().error(f"what is to be run goes behind --: {told}")
+    if unknown:
+        parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     if words.list:
         return print_names()
     try:

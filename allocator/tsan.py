@@ -21,10 +21,11 @@ from allocator.region import Region, capacity_for
 from allocator.sandbox import environment
 from allocator.subject import Subject, SubjectError
 from models.observation import Outcome, Run
-from models.trace import Trace
+from models.trace import ALLOCATING, Kind, Op, Trace
 
 COMPILERS = ("gcc", "clang")  # that a machine may have; ziglang builds TSan's own library first
 SECONDS = 120.0
+MOST_BYTES = 1 << 22  # of a request
 _FLAGS = ("-O1", "-g", "-fsanitize=thread", "-fno-omit-frame-pointer", "-fPIE")
 _PROBE = "int main(void) { return 0; }\n"
 _OPTIONS = "exitcode=0 detect_deadlocks=0 report_signal_unsafe=0 history_size=4"
@@ -90,6 +91,16 @@ def _links(command: list[str]) -> bool:
         return done.returncode == 0
 
 
+def modest(op: Op) -> Op:
+    """The operation with a size that the machine has: nobody refuses pages here, and what is
+    cleared of 4 GiB is there, and several times over for ThreadSanitizer."""
+    if op.kind not in ALLOCATING or op.size <= MOST_BYTES:
+        return op
+    if op.kind is Kind.MALLOC:
+        return replace(op, first=MOST_BYTES)
+    return replace(op, second=MOST_BYTES, **({"first": 1} if op.kind is Kind.CALLOC else {}))
+
+
 class Sanitized:
     """A subject built with ThreadSanitizer, ready to run traces; SubjectError if it cannot be."""
 
@@ -102,6 +113,7 @@ class Sanitized:
     def run(self, trace: Trace, seed: int, rounds: int) -> Run:
         """Runs the threads of a laid-out trace freely; `race` of the run is what TSan found."""
         file = os.memfd_create("tsan-region")
+        trace = trace.with_ops(tuple(map(modest, trace.ops)))
         capacity = capacity_for(trace) + 1
         os.ftruncate(file, Region.size(capacity))
         region = Region(capacity, self._subject.contract, False, file)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fuzz.dedicated import dedicated
 from fuzz.limits import limits_of, probe_edges
 from fuzz.options import TRACES, Options
 from fuzz.results import Result
+from models.contract import has_no_description
 from models.rules import RULES, WHITE_BOX
 from models.trace import to_text
 
@@ -51,6 +52,8 @@ _WHY_OFF = {
 class Row:
     """One subject: counts are over all turns, `occasions` over `sampled` operations by rule.
 
+    `raced` counts the operations of threads that ran freely, which `operations` leaves out.
+
     skipped   functions that it lacks, or that were left out, with the reason
     off       rules that could not fire, with the reason
     findings  rule, message, shrunk trace, and `evidence` where it is a bug known to be theirs
@@ -58,6 +61,7 @@ class Row:
 
     name: str
     operations: int = 0
+    raced: int = 0
     executions: int = 0
     seconds: float = 0.0
     rules_on: tuple[str, ...] = ()
@@ -80,22 +84,26 @@ def real_bugs(path: Path = REAL_BUGS) -> list[dict[str, str]]:
     return list(tomllib.loads(path.read_text()).get("bug", []))
 
 
-def examine(name: str, operations: int, seed: int, out: Path,
-            tell: Callable[[str], None] = lambda _text: None) -> Row:  # fmt: skip
+def examine(name: str, operations: int, seed: int, out: Path, threads: int = 0) -> Row:
     """Campaigns on `name` until `operations` were done; functions that show a bug are left out of
-    the next one, so that one bug does not hide others."""
+    the next one, so that one bug does not hide others.
+
+    So many `threads` run freely besides, where the contract promises them, or cannot.
+    """
     row = Row(name)
+    promised = bool(threads) and has_no_description(name)
     try:
         for turn in range(TURNS):
             missing = operations - row.operations
             if missing <= 0 or row.error:
                 break
             runs = min(MOST_RUNS, max(500, missing // OPERATIONS_A_RUN))
-            options = Options(runs=runs, seed=seed + turn, out=out / str(turn),
-                              saved=TRACES if not turn else out / "nothing-saved")  # fmt: skip
-            campaign = Campaign(name, options, tell, lambda *a, **k: _without(row, *a, **k))
-            _add(row, campaign.run())
-        _sample(row, _without(row, name), seed)
+            options = Options(runs=runs, seed=seed + turn, out=out / str(turn), threads=threads,
+                              saved=TRACES if not turn else out / "nothing-saved",
+                              promised=promised)  # fmt: skip
+            find = partial(_without, row)
+            _add(row, Campaign(name, options, find=find).run())
+        _sample(row, _without(row, name, **options.finding), seed)
     except SubjectError as error:
         row.error = str(error)
     return row
@@ -109,7 +117,8 @@ def _without(row: Row, *words: Any, **more: Any) -> Subject:
 
 
 def _add(row: Row, result: Result) -> None:
-    row.operations += result.ops
+    row.operations += result.ops - result.raced
+    row.raced += result.raced
     row.executions += result.executions
     row.seconds += result.seconds
     row.rules_on = row.rules_on or result.rules_on

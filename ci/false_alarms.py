@@ -23,10 +23,11 @@ if __name__ == "__main__":
 
 from rich.console import Console
 
-from allocator.catalogue import gallery
+from allocator.catalogue import gallery, threaded
 from allocator.command_line import Parser
 from ci.correct_run import Row, examine, real_bugs
 from models.rules import RULES
+from models.trace import THREADS
 
 DISTRIBUTION = ("libc.so.6", "libjemalloc.so.2", "libmimalloc.so.2.0", "libtcmalloc_minimal.so.4")
 DOCUMENT = Path(__file__).with_name("FALSE_ALARMS.md")
@@ -43,6 +44,8 @@ examples:
   apt-get install -y libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4     what Debian 12 calls them
   python ci/false_alarms.py                                all, 100 million operations together
   python ci/false_alarms.py libc.so.6 tlsf --operations 2  two million on these
+  python ci/false_alarms.py --threads 3 --operations 10 libc.so.6 explicit_list+locked
+                                                           and threads that run freely
   python ci/false_alarms.py --write                        the tables go into ci/FALSE_ALARMS.md
 
 exit status: 0 every finding is a known bug of theirs; 1 one is not; 2 a subject could not be run;
@@ -55,6 +58,9 @@ def parser() -> Parser:
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .so, .c or .toml")
     it.add_argument("--operations", type=_millions, default=100.0, metavar="M",
                     help="millions, of all subjects together (default: 100)")  # fmt: skip
+    it.add_argument("--threads", type=_threads, default=0, metavar="N",
+                    help="so many run freely besides, where threads are promised; a .so or .c "
+                    "is taken to promise them (default: none)")  # fmt: skip
     it.add_argument("--seed", type=_positive, default=1, help="default: 1")
     it.add_argument("--jobs", type=_positive, default=2, help="subjects at once (default: 2)")
     it.add_argument("--out", type=Path, default=Path("out/false_alarms"),
@@ -66,6 +72,12 @@ def parser() -> Parser:
 def _positive(text: str) -> int:
     if not 0 < int(text) < 2**31:
         raise ValueError
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    if int(text) not in (0, *range(2, THREADS + 1)):
+        raise argparse.ArgumentTypeError(f"{text}: 2 to {THREADS} threads, or 0")
     return int(text)
 
 
@@ -81,8 +93,10 @@ def run(names: Sequence[str], words: argparse.Namespace, console: Console) -> li
     rows: dict[str, Row] = {}
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(words.jobs, mp_context=context) as pool:
-        waiting = {pool.submit(examine, name, share, words.seed, words.out / name.replace("/", "_"))
-                   : name for name in names}  # fmt: skip
+        waiting = {
+            pool.submit(examine, name, share, words.seed, words.out / name.replace("/", "_"),
+                        words.threads): name for name in names
+        }  # fmt: skip
         try:
             for done in as_completed(waiting):
                 rows[waiting[done]] = done.result()
@@ -110,7 +124,8 @@ def line(row: Row) -> str:
         return f"{row.name}: could not be run: {row.error}"
     rules = ", ".join(each["rule"] + (" (known)" if each["evidence"] else "")
                       for each in row.findings)  # fmt: skip
-    return f"{row.name}: {rules or 'no finding'} ({row.operations:,} operations)"
+    raced = f", {row.raced:,} by free-running threads" if row.raced else ""
+    return f"{row.name}: {rules or 'no finding'} ({row.operations:,} operations{raced})"
 
 
 def _policy(row: Row) -> str:
@@ -131,13 +146,16 @@ def _skipped(row: Row) -> str:
     return "; ".join(f"{', '.join(what)}: {why}" for why, what in reasons.items()) or "nothing"
 
 
-def markdown(rows: Sequence[Row], seed: int) -> str:
+def markdown(rows: Sequence[Row], seed: int, threads: int = 0) -> str:
     """All tables."""
-    total = sum(row.operations for row in rows)
-    told = [f"`python ci/false_alarms.py --write --seed {seed}`: {total:,} operations, "
+    total, raced = sum(row.operations for row in rows), sum(row.raced for row in rows)
+    command = f"python ci/false_alarms.py --write --seed {seed}"
+    command += f" --threads {threads}" if threads else ""
+    also = f"and {raced:,} by threads that ran freely, " if raced else ""
+    told = [f"`{command}`: {total:,} operations, {also}"
             f"{sum(len(row.unexplained) for row in rows)} unexplained findings.", "",
-            "| subject | operations | rules on | findings | observed policy |",
-            "|---|---:|---:|---|---|"]  # fmt: skip
+            "| subject | operations | raced | rules on | findings | observed policy |",
+            "|---|---:|---:|---:|---|---|"]  # fmt: skip
     for row in rows:
         found = "; ".join(dict.fromkeys(
             f"{each['rule']}: {'theirs' if each['evidence'] else 'UNEXPLAINED'}"
@@ -145,8 +163,8 @@ def markdown(rows: Sequence[Row], seed: int) -> str:
         ))  # fmt: skip
         what = row.error or found or "none"
         policy = _policy(row) if row.policy else ""
-        told.append(f"| `{row.name}` | {row.operations:,} | {len(row.rules_on)} | {what} "
-                    f"| {policy} |")  # fmt: skip
+        told.append(f"| `{row.name}` | {row.operations:,} | {row.raced:,} | {len(row.rules_on)} "
+                    f"| {what} | {policy} |")  # fmt: skip
     told += [
         "",
         "**What was skipped, and why**",
@@ -166,8 +184,9 @@ def markdown(rows: Sequence[Row], seed: int) -> str:
                         f"| {counts[least]:,} (`{least}`) |")  # fmt: skip
     told += ["", "**Real bugs found**", "", "| allocator | rule | shortest program | evidence |",
              "|---|---|---|---|"]  # fmt: skip
-    told += [f"| {bug['version']} | `{bug['rule']}` | `{bug['trace']}` | {bug['evidence']} |"
-             for bug in real_bugs()]  # fmt: skip
+    for bug in real_bugs():
+        program = "; ".join(bug["trace"].strip().splitlines())
+        told.append(f"| {bug['version']} | `{bug['rule']}` | `{program}` | {bug['evidence']} |")
     return "\n".join(told)
 
 
@@ -191,13 +210,14 @@ def status(rows: Sequence[Row]) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     words = parser().parse_args(arguments)
-    names = words.subjects or [*gallery(), *DISTRIBUTION]
+    locked = threaded() if words.threads else []
+    names = words.subjects or [*gallery(), *locked, *DISTRIBUTION]
     interrupted = False
     try:
         rows = run(names, words, Console(stderr=True))
     except Interrupted as stopped:
         rows, interrupted = stopped.rows, True
-    text = markdown(rows, words.seed)
+    text = markdown(rows, words.seed, words.threads)
     words.out.mkdir(parents=True, exist_ok=True)
     document = {"schema": 1, "tool": "false_alarms", "seed": words.seed,
                 "subjects": [asdict(row) for row in rows]}  # fmt: skip

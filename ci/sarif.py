@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from allocator.catalogue import resolve
 from allocator.subject import SubjectError
@@ -74,7 +75,7 @@ def _place(subject: str, root: Path) -> dict[str, Any]:
     """The first source of a subject of C; the description or the library of another one."""
     path = source_of(subject)
     inside = path is not None and path.is_relative_to(root)
-    uri = str(path.relative_to(root)) if inside else str(path or "README.md")
+    uri = quote(str(path.relative_to(root))) if inside else path.as_uri() if path else "README.md"
     place: dict[str, Any] = {"uri": uri}
     if inside or path is None:
         place["uriBaseId"] = "ROOT"

@@ -152,8 +152,13 @@ class Bench:
         self.close()
 
 
-def rules_on(subject: Subject, rules: frozenset[str] = ALL) -> tuple[str, ...]:
-    """The rules that can fire: those of `rules` whose premise the subject fulfils."""
+def rules_on(
+    subject: Subject, rules: frozenset[str] = ALL, *, sanitized: bool = False
+) -> tuple[str, ...]:
+    """The rules that can fire: those of `rules` whose premise the subject fulfils.
+
+    `sanitized`: ThreadSanitizer is asked too.
+    """
     contract, has = subject.contract, subject.has
     premises = {
         "bounds": subject.memory_known,
@@ -169,6 +174,7 @@ def rules_on(subject: Subject, rules: frozenset[str] = ALL) -> tuple[str, ...]:
         "prefix": "realloc" in has,
         "survival": "realloc" in has,
         "model": subject.model is not None,
+        "race": sanitized and contract.threads and subject.prebuilt is None,
     }
     white = {name for name, rule in RULES.items() if rule.layer == WHITE_BOX}
     premises |= dict.fromkeys(white, "check" in has)

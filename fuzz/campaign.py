@@ -34,6 +34,7 @@ from fuzz.options import (
     KNOWN_LIMIT,
     RACE_SHARE,
     SANITIZED_SHARE,
+    SAVED_SHARE,
     Options,
 )
 from fuzz.race_phase import RacePhase, shared_out
@@ -81,6 +82,7 @@ class Campaign(GuidedPhase, RacePhase):
         self._found = set(self.options.found)
         self._known = self._slow = 0
         self._waiting: list[bytes] = []
+        self._until = 0.0
 
     def run(self) -> Result:
         """Runs all phases; what goes wrong is the result's error, but for KeyboardInterrupt."""
@@ -109,13 +111,18 @@ class Campaign(GuidedPhase, RacePhase):
         return findings.subject_folder(self.options.out, self.spec)
 
     def _run(self) -> None:
+        self.tell("compiling")
         subject = self.find(self.spec, **self.options.finding)
-        self.result.rules_on = rules_on(subject, self.options.rules)
+        self.result.rules_on = rules_on(
+            subject, self.options.rules, sanitized=self.options.tsan is not None
+        )
         self.result.notes += subject.notes
         with Bench(subject, self.options.rules, self._noisy(subject)) as self._bench:
             self._limits = limits_of(subject, probe_edges(self._bench.execute, subject))
             self._questions = Questions(self._bench.executor, self._limits, self.options.seed)
+            self._until = time.monotonic() + self.options.seconds  # what was built is not counted
             self._replay_saved()
+            self.options = self._less_the_saved()
             if subject.contract.threads and self.options.threads > 1:
                 self._races(subject, RACE_SHARE)
                 if self.options.tsan is not None:
@@ -128,6 +135,11 @@ class Campaign(GuidedPhase, RacePhase):
                 self._cycles()
             if searched and not self._enough:
                 self._guided(subject)
+
+    def _less_the_saved(self) -> Options:
+        """The options with the seconds that replaying has left."""
+        left = max(0.0, self._until - time.monotonic())
+        return replace(self.options, seconds=left) if self.options.seconds else self.options
 
     def _noisy(self, subject: Subject) -> Subject:
         """The subject as free-running threads take it."""
@@ -213,8 +225,17 @@ class Campaign(GuidedPhase, RacePhase):
     # ---- phases ----
 
     def _replay_saved(self) -> None:
-        for path in sorted(self.options.saved.rglob("*.trace")):
+        """The saved traces; where seconds count in SAVED_SHARE of them, the subject's own first."""
+        budget = Budget(self.options.seconds, 0, SAVED_SHARE)
+        every = sorted(self.options.saved.rglob("*.trace"))
+        if self.options.seconds:
+            own = self.spec.partition("+")[0]
+            every.sort(key=lambda path: path.parent.name != own)
+        for number, path in enumerate(every):
             if self._enough:
+                return
+            if not budget.cut(1):
+                self.result.notes.append(f"time for {number} of {len(every)} saved traces")
                 return
             self.tell(f"replaying {path.name}")
             try:

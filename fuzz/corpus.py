@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Corpus:
     limits: bytes
     notes: list[str] = field(default_factory=list)
     _unpacked: set[str] = field(default_factory=set)
+    _not_mutated: int = 0
 
     def names(self) -> list[str]:
         """The digests of its traces."""
@@ -69,31 +70,48 @@ class Corpus:
         A trace that a person wrote or changed has no bytes that mean it: it is left out.
         """
         programs.mkdir(parents=True, exist_ok=True)
-        texts = dict(self._readable(sorted(self.folder.glob("*.trace"))))
+        texts = dict(self._texts())
         bearing = {path: program_in(text) for path, text in texts.items()}
         found = [(path, program) for path, program in bearing.items() if program]
         meant = decode_all([program for _, program in found], self.limits)
-        usable = {}
-        for (path, program), trace in zip(found, meant, strict=True):
-            if digest(trace) == digest(from_text(texts[path])):
-                usable[path] = program
+        usable = {
+            path: program
+            for (path, program), trace in zip(found, meant, strict=True)
+            if texts[path] == annotated(trace, program) or self._means(texts[path], trace, path)
+        }
         for path, program in usable.items():
             (programs / path.stem).write_bytes(program)
         self._unpacked = {path.stem for path in usable}
-        if len(usable) < len(texts):
-            count = len(texts) - len(usable)
-            self.notes.append(f"corpus: {count} trace(s) whose bytes do not mean them: not mutated")
+        bare = [path for path, program in bearing.items() if not program]
+        self._not_mutated += sum(self._parsed(texts[path], path) is not None for path in bare)
+        if self._not_mutated:
+            count = f"{self._not_mutated} trace(s)"
+            self.notes.append(f"corpus: {count} whose bytes do not mean them: not mutated")
         return len(usable)
 
-    def _readable(self, paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-        for path in paths:
+    def _texts(self) -> Iterator[tuple[Path, str]]:
+        for path in sorted(self.folder.glob("*.trace")):
             try:
-                text = path.read_text()
-                from_text(text)
-            except (OSError, UnicodeDecodeError, TraceError) as error:
-                self.notes.append(f"corpus: {path.name}: left out: {error}")
-            else:
-                yield path, text
+                yield path, path.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                self._leave_out(path, error)
+
+    def _parsed(self, text: str, path: Path) -> Trace | None:
+        try:
+            return from_text(text)
+        except TraceError as error:
+            self._leave_out(path, error)
+            return None
+
+    def _means(self, text: str, trace: Trace, path: Path) -> bool:
+        """Whether a text that is not as we write it says what its bytes mean."""
+        parsed = self._parsed(text, path)
+        same = parsed is not None and digest(parsed) == digest(trace)
+        self._not_mutated += parsed is not None and not same
+        return same
+
+    def _leave_out(self, path: Path, error: Exception) -> None:
+        self.notes.append(f"corpus: {path.name}: left out: {error}")
 
     def absorb(self, programs: Path, only: frozenset[str] | None = None) -> list[str]:
         """Turns programs into traces, those named `only` or all; the digests that are new."""
@@ -101,19 +119,24 @@ class Corpus:
         contents = [content for path in chosen if (content := _content(path))]
         meant = decode_all(contents, self.limits)
         pairs = zip(meant, contents, strict=True)
-        return self.take(annotated(trace, program) for trace, program in pairs if trace.ops)
+        fresh = {digest(trace): (trace, program) for trace, program in pairs if trace.ops}
+        return [
+            name for name, pair in fresh.items() if self._add(name, lambda p=pair: annotated(*p))
+        ]
 
     def take(self, texts: Iterable[str]) -> list[str]:
         """Adds traces, each as a whole file or not at all; the digests that are new."""
+        named = ((digest(from_text(text)), text) for text in texts)
+        return [name for name, text in named if self._add(name, lambda t=text: t)]
+
+    def _add(self, name: str, text: Callable[[], str]) -> bool:
+        """Whether it was not there; only then the text is made."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        new = []
-        for text in texts:
-            name = digest(from_text(text))
-            path = self.folder / f"{name}.trace"
-            if not path.exists():
-                write_whole(path, text)
-                new.append(name)
-        return new
+        path = self.folder / f"{name}.trace"
+        if path.exists():
+            return False
+        write_whole(path, text())
+        return True
 
     def settle(self, programs: Path, kept: frozenset[str] | None = None) -> None:
         """Makes the corpus what the programs are, those named `kept` or all, and removes them.
@@ -128,8 +151,8 @@ class Corpus:
 
     def texts(self) -> dict[str, str]:
         """Digest to text, of what can be read."""
-        readable = self._readable(sorted(self.folder.glob("*.trace")))
-        return {path.stem: text for path, text in readable}
+        readable = self._texts()
+        return {path.stem: text for path, text in readable if self._parsed(text, path) is not None}
 
 
 def _files(folder: Path) -> list[Path]:

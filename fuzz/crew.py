@@ -57,7 +57,7 @@ def rest(options: Options, stints: list[dict[str, Any]], count: int) -> Options 
 
 def outcome_of(result: Result) -> Outcome:
     """What a campaign came to, for the ledger."""
-    names = ("executions", "ops", "edges", "states", "policy", "notes", "vanished")
+    names = ("executions", "ops", "raced", "edges", "states", "policy", "notes", "vanished")
     return Outcome(-1, **{name: getattr(result, name) for name in names})
 
 
@@ -85,7 +85,9 @@ class Crew(Campaign):
 
     def _run(self) -> None:
         subject = self.find(self.spec, **self.options.finding)
-        self.result.rules_on = rules_on(subject, self.options.rules)
+        self.result.rules_on = rules_on(
+            subject, self.options.rules, sanitized=self.options.tsan is not None
+        )
         self.result.notes += subject.notes
         with Bench(subject, self.options.rules, self._noisy(subject)) as self._bench:
             if self._noted(END):
@@ -204,6 +206,7 @@ class Crew(Campaign):
         result = self.result
         result.executions += outcome.executions
         result.ops += outcome.ops
+        result.raced += outcome.raced
         self._policy_told = outcome.policy or self._policy_told
         result.notes += [note for note in outcome.notes if note not in result.notes]
         result.vanished += [rule for rule in outcome.vanished if rule not in result.vanished]

@@ -14,6 +14,7 @@ from fuzz.bench import Bench
 from fuzz.reproducer import reproducer
 from fuzz.results import Report
 from models.check import Finding
+from models.contract import has_no_description
 from models.trace import Trace, pack_ops, to_text
 
 _TEST = '''\
@@ -80,7 +81,7 @@ def write(finding: Finding, subject: Subject, out: Path, prefix: str | None = No
     stem = f"{finding.rule}-{digest}"
     trace_file = folder / f"{stem}.trace"
     write_whole(trace_file, to_text(finding.trace))
-    source = None if finding.shown else reproducer(finding, subject, f"{stem}.c")
+    source = reproducer(finding, subject, f"{stem}.c")
     if source is not None:
         write_whole(folder / f"{stem}.c", source)
     test_file = folder / f"test_{finding.rule}_{digest}.py"
@@ -97,6 +98,13 @@ def recall(trace: Trace, bench: Bench, out: Path, prefix: str | None = None) -> 
     return write(finding, bench.subject, out, prefix) if finding else None
 
 
+def _words(subject: Subject, prefix: str | None) -> str:
+    """What resolve() is told beside the name."""
+    told = f", prefix={prefix!r}" if prefix else ""
+    promised = subject.contract.threads and has_no_description(subject.name)
+    return told + (", threads=True" if promised else "")
+
+
 def _test(finding: Finding, subject: Subject, digest: str, prefix: str | None) -> str:
     return (_RACE_TEST if finding.shown else _TEST).format(
         subject=subject.name,
@@ -104,5 +112,5 @@ def _test(finding: Finding, subject: Subject, digest: str, prefix: str | None) -
         message=finding.message.replace("\\", "\\\\").replace('"', "'"),
         trace=to_text(finding.trace),
         digest=digest,
-        prefix=f", prefix={prefix!r}" if prefix else "",
+        prefix=_words(subject, prefix),
     )

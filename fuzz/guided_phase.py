@@ -34,7 +34,7 @@ from fuzz.results import Result
 from models.observation import Outcome, Run
 from models.trace import Trace, from_text
 
-BRIEF_SECONDS = 1.0
+BRIEF_SECONDS = LEAST_SECONDS = 1.0
 Find = Callable[..., Subject]
 
 
@@ -89,6 +89,7 @@ class GuidedPhase:
     _sample: Callable[[Trace], None]
     _questions: Questions
     _waiting: list[bytes]
+    _until: float
 
     def _can_guide(self, subject: Subject) -> bool:
         options, notes = self.options, self.result.notes
@@ -109,17 +110,25 @@ class GuidedPhase:
         return True
 
     def _guided(self, subject: Subject) -> None:
+        began = time.monotonic()
         job = job_of(subject, self._limits, self._folder(), self.options, self.find)
+        self._until += time.monotonic() - began  # it was built in between
         if self.options.part:
-            self._search_guided(job)
+            self._search_guided(self._in_time(job, 1))
             return
         corpus, kept = open_corpus(job, self._folder(), self.options.seed), None
         try:
+            job = self._in_time(job, SEARCH_SHARE)
             self._search_guided(job)
             kept = self._survey(job)
         finally:
             corpus.settle(job.corpus, kept)
             self.result.notes += corpus.notes
+
+    def _in_time(self, job: Job, share: float) -> Job:
+        """The search in its share of the seconds that are left, where seconds count."""
+        seconds = max(LEAST_SECONDS, share * (self._until - time.monotonic()))
+        return replace(job, seconds=seconds) if self.options.seconds else job
 
     def _search_guided(self, job: Job) -> None:
         log = self._folder() / f"search{self.options.part}.log"

@@ -15,6 +15,7 @@ TRACES = Path(__file__).resolve().parent.parent / "tests" / "traces"
 KNOWN_LIMIT = 200  # suspects that show nothing but rules found already, where runs are counted
 ASKING = 1 / 3  # seconds for the exact model to a second of search; a program to so many...
 ASKED_OF = 16  # ... where runs are counted
+SAVED_SHARE = 0.5  # at most; what is left is the others'
 DENSE_SHARE, CYCLES_SHARE = 0.45, 0.15
 RACE_SHARE = 0.3  # for free-running threads, before the others share the rest
 THREADS = 3

@@ -14,10 +14,13 @@ from allocator.subject import Subject, SubjectError
 from allocator.walks import walked
 from fuzz.bench import Bench, exact_model
 from fuzz.census import Census
+from fuzz.options import Options
 from fuzz.report.campaign import campaign
 from fuzz.report.exhibit import Exhibit, exhibit
 from fuzz.report.page import Section, render, write
 from fuzz.results import Report, Result
+from models.check import Finding
+from models.report import promise
 from models.trace import Trace
 
 
@@ -27,7 +30,7 @@ def search_page(
     censuses: Mapping[str, Census],
     words: Sequence[str],
     seed: int,
-    prefix: str | None,
+    options: Options,
     meaning: str,
 ) -> None:
     """Writes the page of a search; `words` are the command's, `censuses` by subject."""
@@ -36,7 +39,7 @@ def search_page(
             result.name,
             result.verdict,
             result.line(),
-            _exhibits(f"f{number}", result, prefix),
+            _exhibits(f"f{number}", result, options),
             _campaign(result, censuses.get(result.name, Census())),
             result.notes,
         )
@@ -46,7 +49,7 @@ def search_page(
 
 
 def replay_page(
-    file: Path, trace: Trace, results: Sequence[Result], words: Sequence[str], prefix: str | None
+    file: Path, trace: Trace, results: Sequence[Result], words: Sequence[str], options: Options
 ) -> None:
     """Writes the page of a replay: a trace that breaks nothing is shown too."""
     sections = [
@@ -54,7 +57,8 @@ def replay_page(
             result.name,
             result.verdict,
             result.line(),
-            _exhibits(f"f{number}", result, prefix) or _clean(f"f{number}", result, trace, prefix),
+            _exhibits(f"f{number}", result, options)
+            or _clean(f"f{number}", result, trace, options),
             notes=result.notes,
         )
         for number, result in enumerate(results)
@@ -71,18 +75,20 @@ def _write(file: Path, title: str, lead: str, sections, words: Sequence[str], me
     write(file, page)
 
 
-def _exhibits(key: str, result: Result, prefix: str | None) -> list[Exhibit]:
+def _exhibits(key: str, result: Result, options: Options) -> list[Exhibit]:
     """The findings of a subject."""
     if not result.reports:
         return []
-    subject = resolve(result.name, prefix=prefix)
+    subject = resolve(result.name, **options.finding)
     named = enumerate(result.reports)
-    return [_exhibit(f"{key}-{number}", report, subject, prefix) for number, report in named]
+    return [_exhibit(f"{key}-{number}", report, subject, options) for number, report in named]
 
 
-def _exhibit(key: str, report: Report, subject: Subject, prefix: str | None) -> Exhibit:
+def _exhibit(key: str, report: Report, subject: Subject, options: Options) -> Exhibit:
     finding = report.finding
-    again = ["python", "fuzz/run.py", subject.name, *(["--prefix", prefix] if prefix else [])]
+    again = ["python", "fuzz/run.py", subject.name]
+    again += ["--prefix", options.prefix] if options.prefix else []
+    again += promise(subject.name, subject.contract).split()
     commands = [("Replay it:", shlex.join([*again, "--replay", str(report.trace_file)]))]
     if report.reproducer:
         told = "A C program that needs nothing but the allocator (its first lines say how to build)"
@@ -90,7 +96,6 @@ def _exhibit(key: str, report: Report, subject: Subject, prefix: str | None) -> 
     if report.test_file:
         test = shlex.join(["python", "-m", "pytest", str(report.test_file)])
         commands.append(("A test that fails until it is mended:", test))
-    standing = "Reproduced in a fresh process."
     return exhibit(
         key,
         finding.trace,
@@ -100,16 +105,27 @@ def _exhibit(key: str, report: Report, subject: Subject, prefix: str | None) -> 
         walked=walked(subject, finding.trace),
         predict=exact_model(subject),
         commands=commands,
-        standing=standing if finding.reproduced else "NOT reproduced in a fresh process.",
+        standing=_standing(finding),
     )
 
 
-def _clean(key: str, result: Result, trace: Trace, prefix: str | None) -> list[Exhibit]:
+def _standing(finding: Finding) -> str:
+    if finding.shown:
+        shown, of = finding.shown
+        return (
+            f"Shown in {shown} of {of} fresh processes: threads run freely. The pictures follow "
+            "the order of the trace, which is not that of time."
+        )
+    again = "Reproduced" if finding.reproduced else "NOT reproduced"
+    return f"{again} in a fresh process."
+
+
+def _clean(key: str, result: Result, trace: Trace, options: Options) -> list[Exhibit]:
     """A trace that broke nothing, run once more to be drawn."""
     if result.error is not None:
         return []
     try:
-        with Bench(resolve(result.name, prefix=prefix)) as bench:
+        with Bench(resolve(result.name, **options.finding)) as bench:
             run = bench.execute(trace)
             verdict = bench.glance(trace, run)
             layouts = walked(bench.subject, trace)

@@ -43,7 +43,7 @@ class RacePhase:
         """Random programs whose threads run freely."""
         budget = Budget(self.options.seconds, self.options.runs, share)
         source = random.Random(self.options.seed)
-        seed, before = self.options.seed * 1_000_003, self.result.ops
+        seed = self.options.seed * 1_000_003
         while budget.cut(1) and not self._enough:
             seed += 1
             trace = self._program(source, seed, subject)
@@ -53,12 +53,14 @@ class RacePhase:
             rounds = max(1, self._bench.rounds)
             budget.spend(rounds)
             self.result.executions += rounds
-            self.result.ops += rounds * (len(trace) if seed % 2 else len(laps(trace).trace))
+            self._count_raced(rounds * (len(trace) if seed % 2 else len(laps(trace).trace)))
             self.tell(f"free-running threads: {self.result.executions:,} executions")
             if not verdict.ok and verdict.rule not in self._found:
                 self._check_race(trace, verdict.rule, seed)
-        done, threads = self.result.ops - before, self.options.threads
-        self.result.notes.append(f"free-running threads: {done:,} operations on {threads}")
+
+    def _count_raced(self, operations: int) -> None:
+        self.result.ops += operations
+        self.result.raced += operations
 
     def _program(self, source: random.Random, seed: int, subject: Subject) -> Trace:
         length = program_bytes(source.choice(LENGTHS))
@@ -85,7 +87,7 @@ class RacePhase:
             )
             budget.spend(SANITIZED_ROUNDS)
             self.result.executions += SANITIZED_ROUNDS
-            self.result.ops += SANITIZED_ROUNDS * len(trace)
+            self._count_raced(SANITIZED_ROUNDS * len(trace))
             self.tell(f"ThreadSanitizer: {self.result.executions:,} executions")
             if not verdict.ok and verdict.rule not in self._found:
                 self._check_race(trace, verdict.rule, seed, sanitized=True)

@@ -1,12 +1,7 @@
-/* ---- the checks: the subject's blocks, what is in them, how the program ends ---- */
+/* ---- the checks: the subject's blocks, and what is in them ---- */
 
-/* Stands behind reproducer_store.c, a main behind it: it is no program by itself.  Everything that
+/* Stands behind reproducer_ending.c, a main behind it: it is no program by itself.  Everything that
  * is checked here is checked in the plainest way. */
-#include <signal.h>
-
-#ifdef REPRODUCER_ARENA
-static _Alignas(65536) unsigned char arena[REPRODUCER_ARENA];
-#endif
 
 static struct repro_block {
     unsigned char *at;
@@ -21,62 +16,7 @@ static struct {
     int count;
 } cycles;
 
-static volatile sig_atomic_t expect_abort;
-static int finished;
-
-/* Where an ending is only the way in which another rule is broken. */
-static const char *rule_of_ending(const char *ending)
-{
-    if (expect_abort && is_rule("misuse")) /* not the ending that was promised */
-        return REPRODUCER_RULE;
-    return is_rule("oom") || is_rule("null") || is_rule("bounds") ? REPRODUCER_RULE : ending;
-}
-
-static void on_signal(int number)
-{
-    if (number == SIGABRT && expect_abort)
-        _exit(write(1, "not reproduced: the misuse was detected\n", 40) < 0);
-    const char *ending = number == SIGABRT ? "abort" : number == SIGALRM ? "hang" : "crash";
-    violated(rule_of_ending(ending), "signal %d", number);
-}
-
-#ifdef __GLIBC__
-/* The C library's own asks for memory to say the same, perhaps of the subject. */
-void __assert_fail(const char *text, const char *file, unsigned line, const char *function)
-{
-    (void)function;
-    if (!expect_abort)
-        violated(rule_of_ending("abort"), "%s:%u: %s", file, line, text);
-    abort();
-}
-#endif
-
-static void on_exit_called(void)
-{
-    if (!finished)
-        violated(rule_of_ending("exit"), "exit was called");
-}
-
 /* ---- blocks ---- */
-
-/* The bytes with which the trace was found: what is taken for an address may depend on them. */
-static uint64_t seed_of(int name, unsigned fills)
-{
-    uint64_t x = ((uint64_t)fills << 32 | (unsigned)name) + 1;
-    x = (x ^ (x >> 31)) * UINT64_C(0xbf58476d1ce4e5b9);
-    return x ^ (x >> 27);
-}
-
-static unsigned char pattern(uint64_t seed, size_t at)
-{
-    return (unsigned char)((seed + at / 8 * UINT64_C(0x9e3779b97f4a7c15)) >> (8 * (at % 8)));
-}
-
-/* Large blocks are filled and checked at their ends. */
-static size_t next_byte(size_t at, size_t size)
-{
-    return size > 1 << 17 && at == 16383 ? (size - 16384) & ~(size_t)7 : at + 1;
-}
 
 static void fill(int name)
 {
@@ -98,24 +38,6 @@ static void check(int name)
 {
     if (blocks[name].live)
         verify("content", name, name, blocks[name].usable);
-}
-
-/* Inside what the subject was given; its own static data is not known here. */
-static int is_inside(const unsigned char *at, size_t size)
-{
-    size_t offset = (size_t)(at - world.maps);
-    for (int i = 0; i < world.foreigners; i++)
-        if (at < world.foreign[i].at + world.foreign[i].size && world.foreign[i].at < at + size)
-            return 0;
-    if (at >= world.start && at <= world.start + world.broken_to)
-        return size <= (size_t)(world.start + world.broken_to - at);
-    if (at >= world.maps && offset < MAP_PAGES * (size_t)PAGE)
-        return all_are(offset / PAGE, pages_of(offset % PAGE + size), 1);
-#ifdef REPRODUCER_ARENA
-    if (at >= arena && at <= arena + REPRODUCER_ARENA)
-        return size <= (size_t)(arena + REPRODUCER_ARENA - at);
-#endif
-    return 0;
 }
 
 static int is_live(int name)
@@ -259,33 +181,6 @@ static void invariant(void)
 #endif
 }
 
-static void *reserve(void *preferred, size_t size)
-{
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    void *at = (void *)syscall(SYS_mmap, preferred, size, PROT_NONE, flags, -1, 0);
-    if (at == MAP_FAILED)
-        _exit(3);
-    return at;
-}
-
-static void open_world(void)
-{
-    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGALRM };
-    static char stack[1 << 16];
-    stack_t own = { .ss_sp = stack, .ss_size = sizeof stack };
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };
-    sigaltstack(&own, NULL);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        sigaction(signals[i], &action, NULL);
-    unsigned char *base = reserve(BASE, PAGE + STORE_PAGES + MARGIN);
-    world.start = base + PAGE;
-    world.maps = reserve(MAPS, MAP_PAGES * (size_t)PAGE + PAGE);
-    mprotect(world.start, STORE_PAGES, PROT_READ | PROT_WRITE);
-    memset(world.start, 0xc5, CANARY);
-    atexit(on_exit_called);
-    alarm(10);
-}
-
 /* ---- cycles: what is to be judged by their repetition ---- */
 
 static void end_cycle(void)
@@ -297,6 +192,7 @@ static void end_cycle(void)
 
 static void compare_cycles(void)
 {
+#if REPRODUCER_CYCLES > 2
     int last = cycles.count - 1, half = cycles.count / 2;
     if (is_rule("footprint") && last > half && cycles.held[last] > cycles.held[half])
         violated("footprint", "%zu bytes held after cycle %d, %zu after cycle %d",
@@ -304,6 +200,7 @@ static void compare_cycles(void)
     if (is_rule("reclaim") && last > 2 && cycles.capacity[last] < cycles.capacity[2])
         violated("reclaim", "%zu bytes granted in cycle 2, %zu in cycle %d", cycles.capacity[2],
                  cycles.capacity[last], last);
+#endif
 }
 
 static int close_world(void)

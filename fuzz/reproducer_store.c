@@ -3,6 +3,7 @@
 /* Read by reproducer.py, which writes it behind a subject's calls, reproducer.c behind it: it is no
  * program by itself.  Which pages are given is what allocator/harness/store.c would have given. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,18 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#undef main /* the subject may have one of its own, by another name then */
+
+/* What this trace has no use for stands here all the same. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+/* What is ours does not call __sanitizer_cov_trace_pc: see reproducer_rounds.c. */
+#ifdef __clang__
+#define QUIET __attribute__((no_sanitize("coverage")))
+#else
+#define QUIET __attribute__((no_sanitize_coverage))
+#endif
+
 /* Two areas at the addresses at which the trace was found, alignments depend on them: one for the
  * break, one for mapped regions.  No page is accessible that is not granted. */
 enum { PAGE = 4096, MARGIN = 1 << 20, CANARY = 256, FOREIGNERS = 16, MAP_PAGES = 1 << 18 };
@@ -21,7 +34,7 @@ enum { PAGE = 4096, MARGIN = 1 << 20, CANARY = 256, FOREIGNERS = 16, MAP_PAGES =
 #define BASE ((void *)0x200000000000)
 #define MAPS ((void *)0x210000000000)
 
-static struct {
+__attribute__((unused)) static struct {
     unsigned char *start, *maps;
     unsigned char taken[MAP_PAGES]; /* of the pages at maps: granted or not */
     size_t broken_to, granted;
@@ -34,7 +47,12 @@ static struct {
     int foreigners;
 } world;
 
+/* Threads that run freely are each at a step of their own. */
+#ifdef REPRODUCER_LAPS
+static _Thread_local int step;
+#else
 static int step;
+#endif
 
 __attribute__((format(printf, 2, 3), noreturn)) static void violated(const char *rule,
                                                                      const char *text, ...)
@@ -51,14 +69,50 @@ __attribute__((format(printf, 2, 3), noreturn)) static void violated(const char 
     _exit(1);
 }
 
-static int is_rule(const char *rule)
+static QUIET int is_rule(const char *rule)
 {
     return strcmp(rule, REPRODUCER_RULE) == 0;
 }
 
 /* ---- pages ---- */
 
-static int refused(size_t size)
+/* ThreadSanitizer has pages of its own everywhere: under it the subject gets the kernel's. */
+#ifndef REPRODUCER_SANITIZED
+
+static pthread_mutex_t world_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+static QUIET void leave_world(const int *locked)
+{
+    (void)locked;
+    (pthread_mutex_unlock)(&world_lock);
+}
+
+/* Until the end of the block in which it stands.  (A subject may have a macro of the name.) */
+#define ALONE_IN_THE_WORLD \
+    __attribute__((cleanup(leave_world), unused)) int alone = (pthread_mutex_lock)(&world_lock)
+
+static void *reserve(void *preferred, size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *at = (void *)syscall(SYS_mmap, preferred, size, PROT_NONE, flags, -1, 0);
+    if (at == MAP_FAILED)
+        _exit(3);
+    return at;
+}
+
+/* A library may ask for pages before main does. */
+static QUIET void open_store(void)
+{
+    if (world.maps)
+        return;
+    unsigned char *base = reserve(BASE, PAGE + STORE_PAGES + MARGIN);
+    world.start = base + PAGE;
+    world.maps = reserve(MAPS, MAP_PAGES * (size_t)PAGE + PAGE);
+    mprotect(world.start, STORE_PAGES, PROT_READ | PROT_WRITE);
+    memset(world.start, 0xc5, CANARY);
+}
+
+static QUIET int refused(size_t size)
 {
     world.requests++;
     return world.deny_all || world.requests == world.denied
@@ -67,13 +121,14 @@ static int refused(size_t size)
 
 static void deny(unsigned long turn)
 {
+    ALONE_IN_THE_WORLD;
     world.deny_all = turn == (unsigned long)-1;
     world.denied_ever |= turn != 0;
     world.denied = turn && !world.deny_all ? world.requests + turn : 0;
 }
 
 /* A few bytes above the break are watched, like those of somebody else below it. */
-static void check_canaries(void)
+static QUIET void check_canaries(void)
 {
     for (size_t i = 0; i < CANARY && world.broken_to + i < STORE_PAGES; i++)
         if (is_rule("bounds") && world.start[world.broken_to + i] != 0xc5)
@@ -84,7 +139,7 @@ static void check_canaries(void)
                 violated("bounds", "a byte was written that is somebody else's");
 }
 
-static void move_break(size_t to)
+static QUIET void move_break(size_t to)
 {
     check_canaries();
     unsigned char *from = world.start + world.broken_to;
@@ -97,8 +152,10 @@ static void move_break(size_t to)
     memset(world.start + to, 0xc5, above);
 }
 
-void *sbrk(intptr_t increment)
+QUIET void *sbrk(intptr_t increment)
 {
+    ALONE_IN_THE_WORLD;
+    open_store();
     void *old = world.start + world.broken_to;
     if (increment < 0 && (size_t)-increment > world.broken_to)
         return (void *)-1;
@@ -114,6 +171,7 @@ void *sbrk(intptr_t increment)
 
 static void foreign(size_t size)
 {
+    ALONE_IN_THE_WORLD;
     unsigned char *at = world.start + world.broken_to;
     if (!size || size > STORE_PAGES - world.broken_to || world.foreigners == FOREIGNERS)
         return;
@@ -123,20 +181,22 @@ static void foreign(size_t size)
     world.foreign[world.foreigners++].size = size;
 }
 
-int brk(void *end)
+QUIET int brk(void *end)
 {
+    ALONE_IN_THE_WORLD;
+    open_store();
     return sbrk((unsigned char *)end - (world.start + world.broken_to)) == (void *)-1 ? -1 : 0;
 }
 
 /* ---- mapped regions: the lowest free run of pages, which is as good as any ---- */
 
-static size_t pages_of(size_t size)
+static QUIET size_t pages_of(size_t size)
 {
     return size / PAGE + (size % PAGE != 0);
 }
 
 /* Whether `count` pages from the number `first` on are in the area and all taken, or all not. */
-static int all_are(size_t first, size_t count, int taken)
+static QUIET int all_are(size_t first, size_t count, int taken)
 {
     if (first > MAP_PAGES || count > MAP_PAGES - first)
         return 0;
@@ -147,13 +207,13 @@ static int all_are(size_t first, size_t count, int taken)
 }
 
 /* The number of the page at `address`; MAP_PAGES where none starts there. */
-static size_t page_at(const void *address)
+static QUIET size_t page_at(const void *address)
 {
     uintptr_t offset = (uintptr_t)address - (uintptr_t)world.maps;
     return offset % PAGE || offset / PAGE > MAP_PAGES ? MAP_PAGES : offset / PAGE;
 }
 
-static void *give(size_t first, size_t count)
+static QUIET void *give(size_t first, size_t count)
 {
     void *at = world.maps + first * PAGE;
     memset(world.taken + first, 1, count);
@@ -162,7 +222,7 @@ static void *give(size_t first, size_t count)
     return at;
 }
 
-static void take_back(size_t first, size_t count)
+static QUIET void take_back(size_t first, size_t count)
 {
     for (size_t page = first; page < first + count; page++) {
         world.granted -= world.taken[page] ? PAGE : 0;
@@ -178,8 +238,10 @@ static void *failed_map(int error)
     return MAP_FAILED;
 }
 
-void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
+QUIET void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {
+    ALONE_IN_THE_WORLD;
+    open_store();
     (void)address, (void)protection, (void)file, (void)offset;
     size_t count = pages_of(size), first = 0;
     if (!size || (flags & MAP_FIXED) || !(flags & MAP_ANONYMOUS))
@@ -191,8 +253,9 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
     return first < MAP_PAGES ? give(first, count) : failed_map(ENOMEM);
 }
 
-int munmap(void *address, size_t size)
+QUIET int munmap(void *address, size_t size)
 {
+    ALONE_IN_THE_WORLD;
     size_t first = page_at(address);
     if (!size || pages_of(size) > MAP_PAGES - first) {
         errno = EINVAL;
@@ -203,8 +266,9 @@ int munmap(void *address, size_t size)
 }
 
 /* Where it lies, if the pages behind it are free; elsewhere only where that is allowed. */
-void *mremap(void *address, size_t size, size_t wanted, int flags, ...)
+QUIET void *mremap(void *address, size_t size, size_t wanted, int flags, ...)
 {
+    ALONE_IN_THE_WORLD;
     size_t first = page_at(address), old = pages_of(size), new = pages_of(wanted);
     if (!wanted || (flags & ~MREMAP_MAYMOVE) || old > MAP_PAGES - first)
         return failed_map(EINVAL);
@@ -240,3 +304,8 @@ __attribute__((weak)) size_t reproducer_mem_pagesize(void) __asm__("mem_pagesize
 size_t reproducer_mem_pagesize(void) { return 4096; }
 __attribute__((weak)) void reproducer_mem_init(void) __asm__("mem_init");
 void reproducer_mem_init(void) { }
+
+#else /* nothing is refused, nobody else moves the break */
+static void deny(unsigned long turn) { (void)turn; }
+static void foreign(size_t size) { (void)size; }
+#endif

@@ -35,7 +35,8 @@ class Result:
     """What is known of one subject so far.
 
     `edges` is None where there are none to count; `vanished` names rules that were broken once
-    and not again when the same trace was run once more; `pulse` holds (seconds, executions so far),
+    and not again when the same trace was run once more; `raced` of the `ops` were those of threads
+    that ran freely; `pulse` holds (seconds, executions so far),
     `sample` a program that ran, for a picture.
     """
 
@@ -43,6 +44,7 @@ class Result:
     error: str | None = None
     executions: int = 0
     ops: int = 0
+    raced: int = 0
     seconds: float = 0.0
     edges: int | None = None
     states: int = 0
@@ -84,6 +86,7 @@ class Result:
 
     def _done(self) -> str:
         counts = [f"{self.executions:,} executions", f"{self.ops:,} operations"]
+        counts += [f"{self.raced:,} of them by free-running threads"] if self.raced else []
         counts += [f"{self.edges:,} edges"] if self.edges is not None else []
         counts += [f"{self.states:,} heap states"] if self.states else []
         return f" ({', '.join(counts)}, {self.seconds:.1f} s)" if self.executions else ""
@@ -127,6 +130,7 @@ def _subject(result: Result, out: Path) -> dict[str, Any]:
         "error": result.error,
         "executions": result.executions,
         "ops": result.ops,
+        "raced": result.raced,
         "seconds": round(result.seconds, 2),
         "edges": result.edges,
         "states": result.states,

@@ -23,6 +23,7 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.status import Status
 
+from allocator import artifacts
 from allocator.catalogue import gallery, threaded
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
@@ -48,6 +49,9 @@ MEANING = (
     "program does; proofs/ speaks of all of them."
 )
 
+COLD_WORDS = """\
+compiling for the first time here: the C compiler builds its own libraries and our harness, which
+takes up to a few minutes, once"""
 FIRST_WORDS = """\
 searching the {count} bundled allocators, one after the other, for a program that breaks a rule
 (each verdict with a picture of a heap: # in use, ! in question, X shared, . free)"""
@@ -65,7 +69,7 @@ C coverage and heap states; what is found is confirmed in a fresh process, shrun
 
 _EXAMPLES = """\
 examples:
-  python fuzz/run.py                              every bundled allocator, about 40 seconds
+  python fuzz/run.py                              every bundled allocator, some two minutes
   python fuzz/run.py best_fit --seconds 600       ten minutes on one of them
   python fuzz/run.py mine.c --runs 100000         a source of yours (.c, .so, .toml), by count
   python fuzz/run.py pool.c --prefix pool_        its functions are called pool_malloc, ...
@@ -90,7 +94,8 @@ def parser() -> Parser:
     """The command line."""
     it = Parser(__file__, _DESCRIPTION, _EXAMPLES)
     it.add_argument("subjects", nargs="*", metavar="SUBJECT", help="bundled name, .c, .so or .toml")
-    it.add_argument("--seconds", type=_positive(float), help="time for each subject")
+    it.add_argument("--seconds", type=_positive(float), help="time for each subject; "
+                    "what it takes to build it and to start processes comes on top")  # fmt: skip
     it.add_argument("--runs", type=_positive(int), help="executions for each subject, instead")
     it.add_argument("--seed", type=_positive(int), help="the same seed, the same random programs")
     it.add_argument("--out", type=Path, default=Path("out/fuzz"), help="default: %(default)s")
@@ -199,7 +204,7 @@ class Session:
     """The subjects of one command, and what is known of them at any time."""
 
     def __init__(self, options: Options, console: Console) -> None:
-        self._options = options
+        self.options = options
         self._console = console
         self.results: list[Result] = []
 
@@ -211,7 +216,7 @@ class Session:
                 ledger.add(FINDING, subject=spec, trace=to_text(report.finding.trace))
 
             with self._console.status(spec) as status:
-                words = (spec, self._options, _teller(status, spec))
+                words = (spec, self.options, _teller(status, spec))
                 if hands:
                     campaign = Crew(*words, note=note, hands=hands, ledger=ledger)
                 else:
@@ -224,7 +229,7 @@ class Session:
         """Each subject's corpus, made smaller."""
         for spec in specs:
             with self._console.status(spec) as status:
-                self._run(Minimise(spec, self._options, _teller(status, spec), merge=merge))
+                self._run(Minimise(spec, self.options, _teller(status, spec), merge=merge))
 
     def _run(self, campaign: Campaign) -> None:
         campaign.tell = pulse_of(campaign.result, campaign.tell)
@@ -235,12 +240,12 @@ class Session:
     def replay(self, path: Path, specs: list[str], free_running: bool = False) -> None:
         """The trace at `path` on each subject, or on the one that it names."""
         trace = read_trace(path)
-        if free_running or self._options.tsan is not None:
+        if free_running or self.options.tsan is not None:
             trace = replace(trace, free_running=True)
         if not specs and not trace.subject:
             raise TraceError(f"{path}: names no subject: say on which one it is to be replayed")
         for spec in specs or [str(trace.subject)]:
-            self.results.append(replay(trace, path, spec, self._options))
+            self.results.append(replay(trace, path, spec, self.options))
             self.say(self.results[-1])
 
     def status(self, text: str) -> Status:
@@ -264,7 +269,7 @@ def write_page(words: argparse.Namespace, session: Session, given: list[str], se
     """The page that --report asks for; looking at what was run takes a few seconds a subject."""
     if words.replay:
         trace = read_trace(words.replay)
-        replay_page(words.report, trace, session.results, given, words.prefix)
+        replay_page(words.report, trace, session.results, given, session.options)
         return
     censuses = {}
     with session.status("report") as status:
@@ -273,7 +278,7 @@ def write_page(words: argparse.Namespace, session: Session, given: list[str], se
             if result.error is None:
                 place = (words.prefix, words.out, TRACES, seed, result.seconds)
                 censuses[result.name] = census(result.name, *place)
-    search_page(words.report, session.results, censuses, given, seed, words.prefix, MEANING)
+    search_page(words.report, session.results, censuses, given, seed, session.options, MEANING)
 
 
 def export(words: argparse.Namespace) -> int:
@@ -336,6 +341,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"seed {words.seed}", flush=True)
         if first_day:
             print(FIRST_WORDS.format(count=len(specs)), flush=True)
+        if artifacts.is_empty():
+            print(COLD_WORDS, file=sys.stderr, flush=True)
         session = Session(options_of(words, words.seed, len(specs)), Console(stderr=True))
         results = session.results
         carry_out(session, words, specs)

@@ -62,6 +62,7 @@ class Outcome:
     number: int
     executions: int = 0
     ops: int = 0
+    raced: int = 0
     edges: int | None = None
     states: int = 0
     policy: dict[str, Any] = field(default_factory=dict)
@@ -153,7 +154,17 @@ def _run(campaign: Campaign) -> Result:
 
 
 def _outcome_of(result: Result, stint: Stint) -> Outcome:
-    names = ("executions", "ops", "edges", "states", "policy", "notes", "vanished", "error")
+    names = (
+        "executions",
+        "ops",
+        "raced",
+        "edges",
+        "states",
+        "policy",
+        "notes",
+        "vanished",
+        "error",
+    )
     fields = {name: getattr(result, name) for name in names}
     found = [to_text(report.finding.trace) for report in result.reports]
     return Outcome(stint.number, **fields, findings=found)

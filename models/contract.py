@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import PurePath
 
 PTRDIFF_MAX = 2**63 - 1
 
@@ -101,3 +102,8 @@ def _check_type(key: str, value: object) -> None:
         raise ContractError(f"{key} takes {expected.__name__}, not {value!r}")
     if expected is int and not 0 <= value < 2**64:  # type: ignore[operator]
         raise ContractError(f"{key} is not in 0..SIZE_MAX")
+
+
+def has_no_description(subject: str) -> bool:
+    """Whether a subject's name is that of a .c or .so: the command line has to promise for it."""
+    return any(each in (".c", ".so") for each in PurePath(subject).suffixes)

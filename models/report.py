@@ -6,7 +6,7 @@ Text only; it judges nothing, and the machine-readable forms are made elsewhere.
 from __future__ import annotations
 
 from models.check import Finding
-from models.contract import Contract
+from models.contract import Contract, has_no_description
 from models.heap import Block, Heap
 from models.judging.case import answer, origin
 from models.observation import Run, Seen
@@ -30,9 +30,16 @@ def report(finding: Finding, contract: Contract, trace_file: str = "") -> str:
         "",
         *_heap(finding, contract),
         _standing(finding),
-        f"replay: python fuzz/run.py {subject} --replay {trace_file or 'FILE'}",
+        f"replay: python fuzz/run.py {subject}{promise(subject, contract)} "
+        f"--replay {trace_file or 'FILE'}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def promise(subject: str, contract: Contract) -> str:
+    """The word with which the command line promises threads for who cannot; "" if not needed."""
+    needed = contract.threads and has_no_description(subject)
+    return " --threads 3" if needed else ""
 
 
 def picture(finding: Finding, contract: Contract) -> str:

@@ -16,3 +16,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the conformance suite, and nothing else, on a bundled name, x.c, x.so or x.toml",
     )
     group.addoption("--prefix", help="how the functions of a .c or .so start")
+    group.addoption("--threads", action="store_true", help="a .c or .so promises threads")

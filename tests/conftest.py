@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.internal.conjecture import providers
 
-from allocator.catalogue import gallery, resolve
+from allocator.catalogue import gallery, resolve, threaded
 from allocator.subject import Subject, SubjectError
 from fuzz.bench import Bench
 from tests.verdicts import RuleBroken
@@ -51,9 +52,14 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen = config.getoption("--allocator")
     if chosen:
         try:
-            config.stash[_subject] = resolve(chosen, prefix=config.getoption("--prefix"))
+            config.stash[_subject] = resolve(chosen, **_words(config))
         except SubjectError as error:
             pytest.exit(str(error), returncode=BAD_SUBJECT)
+
+
+def _words(config: pytest.Config) -> dict[str, Any]:
+    """How the subject that was chosen is resolved."""
+    return {"prefix": config.getoption("--prefix"), "threads": config.getoption("--threads")}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -81,7 +87,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes a bench runs on the allocator that --allocator names, else on all ours."""
     if metafunc.definition.path.name == CONFORMANCE and "subject" in metafunc.fixturenames:
         chosen = metafunc.config.stash.get(_subject, None)
-        names = [chosen.name] if chosen else gallery()
+        ours = threaded() if "threads" in metafunc.function.__name__ else gallery()
+        names = [chosen.name] if chosen else ours
         metafunc.parametrize("subject", names, indirect=True, scope="session")
 
 
@@ -95,4 +102,15 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def bench(subject: Subject) -> Iterator[Bench]:
     """That allocator in a sandbox, with its exact model if it has one."""
     with Bench(subject) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def racing(request: pytest.FixtureRequest, subject: Subject) -> Iterator[Bench]:
+    """The same, built for threads that run freely; skipped where threads are not promised."""
+    if not subject.contract.threads:
+        pytest.skip("threads are not promised")
+    words = _words(request.config) if request.config.stash.get(_subject, None) else {}
+    noisy = subject if subject.prebuilt else resolve(subject.name, noise=True, **words)
+    with Bench(subject, noisy=noisy) as opened:
         yield opened

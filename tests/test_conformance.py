@@ -5,6 +5,7 @@ It knows no allocator's insides; the contract says what is held against it.
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -12,10 +13,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from fuzz.bench import Bench
 from fuzz.dedicated import dedicated
+from fuzz.limits import limits_of, program_bytes
+from fuzz.options import THREADS
+from fuzz.race_phase import LENGTHS, shared_out
 from models.trace import Kind, Op, Trace, from_text
 from tests import strategies
 from tests.stateful import machine_for
-from tests.verdicts import demand_ok, demand_same_layout
+from tests.verdicts import demand_ok, demand_ok_racing, demand_same_layout
 
 TRACES = Path(__file__).parent / "traces"
 
@@ -60,6 +64,16 @@ def test_huge_requests(bench: Bench) -> None:
         demand_ok(bench, Trace((*used, Op(Kind.REALLOC, 1, 0, size)), bench.subject.name))
     for size in strategies.LIMITS if "aligned_alloc" in functions else ():
         demand_ok(bench, Trace((Op(Kind.ALIGNED_ALLOC, 1, 64, size),), bench.subject.name))
+
+
+def test_threads_that_run_freely(racing: Bench) -> None:
+    """Programs whose threads race; what breaks must do so again in a fresh process."""
+    source, subject = random.Random(1), racing.subject
+    limits = limits_of(subject).dense().pack()
+    for seed in range(max(20, settings.default.max_examples // 5)):
+        racing.executor.search(seed, 1, program_bytes(LENGTHS[seed % len(LENGTHS)]), limits)
+        trace = shared_out(racing.executor.last_trace(), source, THREADS, subject)
+        demand_ok_racing(racing, trace, seed)
 
 
 def test_saved_traces(bench: Bench) -> None:

@@ -70,17 +70,23 @@ def test_options_and_subjects_complete_in_bash():
     try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _allocheck "$1"; echo "${COMPREPLY[*]}"; }
     try PYTHON fuzz/run.py --rep
     try PYTHON fuzz/run.py explicit
+    try PYTHON ci/false_alarms.py --threads 1
     try PYTHON setup.py --rep
     """.replace("PYTHON", sys.executable)
     done = subprocess.run(
         ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=100, check=True
     )
-    assert done.stdout.splitlines() == ["--replay --report", "explicit_list", ""]
+    assert done.stdout.splitlines() == [
+        "--replay --report",
+        "explicit_list explicit_list+address_order explicit_list+locked",
+        "16",
+        "",
+    ]
 
 
 COMMANDS = ("fuzz/run.py", "proofs/run.py", "ci/kill_table.py", "ci/bench.py",
-            "ci/bench_guidance.py", "ci/bench_textbook.py", "ci/real_programs.py",
-            "allocator/preload.py", "allocator/record.py")  # fmt: skip
+            "ci/bench_guidance.py", "ci/bench_textbook.py", "ci/false_alarms.py",
+            "ci/real_programs.py", "allocator/preload.py", "allocator/record.py")  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

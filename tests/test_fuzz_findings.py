@@ -73,7 +73,8 @@ def run_reproducer(subject: Subject, report: Report) -> subprocess.CompletedProc
     assert source is not None
     words = shlex.split(build_line(subject, source.name))
     assert words[0] == "cc"
-    command = [sys.executable, "-m", "ziglang", "cc", *words[1:]]
+    strict = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]  # of a planted bug
+    command = [sys.executable, "-m", "ziglang", "cc", *strict, *words[1:]]
     subprocess.run(command, cwd=source.parent, check=True)
     program = [source.parent / source.stem]
     return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
@@ -128,6 +129,7 @@ def test_a_user_subject_is_called_by_its_own_names(tmp_path):
         "#include <stddef.h>\nstatic char bytes[9999]; static size_t used;\n"
         "void *mine_malloc(size_t n) { void *at = bytes + used; used += n & 31; return at; }\n"
         "void mine_free(void *at) { (void)at; }\n"
+        "int main(void) { return 0; }\n"
     )
     text = "p0 = malloc 40\np1 = malloc 40\n"
     subject, report = written(tmp_path / "out", str(source), text)

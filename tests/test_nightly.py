@@ -130,6 +130,41 @@ def test_the_status_is_the_worst_and_a_finding_is_worse():
     assert nightly.status_of(ROWS[1:2], False) == 0
 
 
+@pytest.mark.parametrize(("status", "verdict"), [(0, OK), (2, UNKNOWN)])
+def test_narrow_counts_where_more_than_a_quick_look_was_asked_for(tmp_path, status, verdict):
+    claim = {"name": "x", "rule": "bounds", "verdict": "narrow", "seconds": 1, "trace": None}
+    document = {"subjects": [{"name": "a", "claims": [claim]}]}
+    (tmp_path / "proofs.json").write_text(json.dumps(document))
+    stage = nightly.Stage("proofs", [], "proofs.json", 9)
+    rows = nightly.rows_of(nightly.Ran(stage, status, 1.0), tmp_path)
+    assert {row.verdict for row in rows} == {verdict}
+    assert nightly.status_of(rows, allow_unknown=True) == 0
+
+
+def test_a_finding_of_the_search_ends_in_every_file(tmp_path):
+    """A night on a subject of one's own: a free that gives the same block out twice."""
+    source = tmp_path / "mine.c"
+    source.write_text(
+        "#include <stddef.h>\nstatic _Alignas(16) char bytes[4096];\n"
+        "void *malloc(size_t n) { return n <= sizeof bytes ? bytes : NULL; }\n"
+        "void free(void *at) { (void)at; }\n"
+    )
+    out = tmp_path / "out"
+    words = [str(source), "--scale", "0.001", "--jobs", "1", "--out", str(out)]
+    assert nightly.main(words) == 1
+    page = (out / "summary.md").read_text()
+    assert "| fuzz | 1 |" in page
+    assert "`overlap`" in page
+    results = json.loads((out / "findings.sarif").read_text())["runs"][0]["results"]
+    assert "overlap" in [result["ruleId"] for result in results]
+    for result in results:
+        assert (out / result["properties"]["trace"]).is_file()
+        place = result["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert place == {"uri": source.as_uri()}
+    suite = xml.fromstring((out / "junit.xml").read_text()).find("testsuite")
+    assert int(suite.get("failures")) == len(results)
+
+
 def test_history_compares_with_the_median(tmp_path):
     file = tmp_path / "history.jsonl"
     assert history.past(file) == []
@@ -198,7 +233,11 @@ def test_a_dry_run_prints_the_stages(capsys):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--only", "nonsense"], "no stage nonsense (there are: fuzz"), (["--scale", "0"], "--scale")],
+    [
+        (["--only", "nonsense"], "no stage nonsense (there are: fuzz"),
+        (["--scale", "0"], "--scale"),
+        (["mine.c", "--only", "bench"], "bench knows the bundled allocators alone"),
+    ],
 )
 def test_wrong_words_are_told(capsys, words, said):
     assert nightly.main(words) == 2

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.samples import EXAMPLES
+from tests.threaded import plant
 
 PLUGIN = Path(__file__).resolve().parent.parent / "ci" / "plugin"
 CONFTEST = 'pytest_plugins = ["allocheck"]\n'
@@ -50,7 +51,7 @@ def test_a_correct_allocator_conforms(repository):
     assert "test_own.py::test_of_their_own PASSED" in done.stdout
     assert "allocheck::test_whole_traces PASSED" in done.stdout
     assert "allocheck::test_huge_requests PASSED" in done.stdout
-    assert "3 passed, 3 deselected" in done.stdout
+    assert "3 passed, 4 deselected" in done.stdout
 
 
 def test_a_broken_one_is_told_by_its_trace(repository):
@@ -61,6 +62,14 @@ def test_a_broken_one_is_told_by_its_trace(repository):
     assert "overlap: two live blocks share a byte" in done.stdout
     assert "<-- overlap" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_threads_run_where_they_are_promised(repository, tmp_path_factory):
+    assert "1 skipped" in run_pytest(repository, "-k", "freely", "--allocator=pools.toml").stdout
+    wrong = plant("kept-without-lock", tmp_path_factory.mktemp("wrong"))
+    done = run_pytest(repository, "-k", "freely", f"--allocator={wrong}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "# schedule: free-running" in done.stdout
 
 
 def test_without_a_subject_nothing_is_added(repository):

@@ -216,7 +216,7 @@ def test_a_campaign_finds_names_and_keeps_it(tmp_path: Path) -> None:
     assert report.trace_file
     assert "# schedule: free-running" in report.trace_file.read_text()
     assert "check_race" in report.test_file.read_text()
-    assert report.reproducer is None
+    assert report.reproducer.is_file()
 
 
 # ---- the judge of what ran at once ----
@@ -326,6 +326,15 @@ def test_a_report_becomes_a_sentence() -> None:
         "and a atomic write of 4 bytes in count (pool.c:14)"
     )
     assert tsan.sentence("all is well") == ""
+
+
+def test_the_sanitizer_is_not_asked_for_what_no_machine_has() -> None:
+    text = "p0 = malloc 8\np1 = calloc 65536 65536\np2 = realloc p0 SIZE_MAX\nfree p1\n"
+    ops = [tsan.modest(op) for op in from_text(text + "p3 = malloc 4294967296\n")]
+    assert [str(op) for op in ops] == [
+        "p0 = malloc 8", "p1 = calloc 1 4194304", "p2 = realloc p0 4194304", "free p1",
+        "p3 = malloc 4194304",
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(not any(map(shutil.which, tsan.COMPILERS)), reason="no gcc, no clang")

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fuzz.bench import Bench
+from models.check import Finding
 from models.observation import Run
+from models.race import look
 from models.report import report
+from models.rules import ALL
 from models.trace import Trace, to_text
 from models.verdict import Verdict
 
@@ -31,8 +34,12 @@ class RuleBroken(AssertionError):
             if finding is None:
                 self._text = f"{self}\n{to_text(self._trace)}not seen in a second execution\n"
             else:
-                self._text = report(finding, self._bench.subject.contract)
+                self.tell(finding)
         return self._text
+
+    def tell(self, finding: Finding) -> None:
+        """This finding is what is to be told: it is confirmed and shrunk already."""
+        self._text = report(finding, self._bench.subject.contract)
 
 
 def demand_ok(bench: Bench, trace: Trace) -> Run:
@@ -42,6 +49,17 @@ def demand_ok(bench: Bench, trace: Trace) -> Run:
     if verdict.violation is not None:
         raise RuleBroken(bench, trace, verdict.rule, verdict.violation.message)
     return run
+
+
+def demand_ok_racing(bench: Bench, trace: Trace, seed: int) -> None:
+    """Lets the threads of `trace` run freely; raises RuleBroken where a rule is broken again and
+    again."""
+    verdict, _ = look(trace, bench.race, bench.subject.contract, ALL, seed=seed)
+    finding = None if verdict.ok else bench.check_race(trace, seed=seed)
+    if finding:
+        broken = RuleBroken(bench, finding.trace, finding.rule, finding.message)
+        broken.tell(finding)
+        raise broken
 
 
 def demand_same_layout(bench: Bench, trace: Trace, run: Run) -> None:

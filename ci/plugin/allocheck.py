@@ -20,6 +20,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 SUITE = CHECKOUT / "tests" / "test_conformance.py"
 SECONDS = 1800
+SKIPPED = "1 skipped"
 BAD_SUBJECT = 2  # there is no such allocator, or it does not compile
 
 
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("allocheck")
     group.addoption("--allocator", metavar="SUBJECT", help=told)
     group.addoption("--prefix", help="how the functions of a .c or .so start")
+    group.addoption("--threads", action="store_true", help="a .c or .so promises threads")
     parser.addini("allocator", f"{told}; a path is relative to this file")
 
 
@@ -84,7 +86,8 @@ class Conformance(pytest.Item):
         # conftest.py beside it.
         command = [interpreter(), "-m", "pytest", f"{SUITE}::{self.test}", "-q", "--no-header",
                    "-rN", "-p", "no:cacheprovider", f"--allocator={self.subject}",
-                   *([f"--prefix={prefix}"] if prefix else [])]  # fmt: skip
+                   *([f"--prefix={prefix}"] if prefix else []),
+                   *(["--threads"] if self.config.getoption("--threads") else [])]  # fmt: skip
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -98,6 +101,8 @@ class Conformance(pytest.Item):
             pytest.exit(told_by(done.stdout, done.stderr), returncode=BAD_SUBJECT)
         if done.returncode:
             raise NotConforming(told_by(done.stdout, done.stderr))
+        if SKIPPED in done.stdout:
+            pytest.skip("not promised")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style=None):
         """The rule, the trace and the picture, without our Python."""

@@ -21,6 +21,7 @@ from fuzz.report.timeline import (
 )
 
 WIDTH, LEFT, RIGHT = 960.0, 76.0, 16.0
+_ROOM = 9  # letters on the left
 _LANE, _GAP = 44.0, 22.0
 _LETTER = 7.2  # width of a letter in a label, roughly
 _MANY = 8  # blocks to each side in a close view
@@ -194,6 +195,11 @@ def _pages(drawing: Drawing, shown: Timeline, step: float, bottom: float) -> Non
             drawing.boxes.append(Box(x, bottom + 4, wide, 7, style, title))
 
 
+def _short(place: str) -> str:
+    """As much of an address, from its end, as there is room for."""
+    return place if len(place) <= _ROOM else "\N{HORIZONTAL ELLIPSIS}" + place[1 - _ROOM :]
+
+
 def _addresses(drawing: Drawing, scale: Scale, top: float, height: float) -> None:
     """The ends of each run of addresses; dots where addresses are not to scale."""
     last = 1e9
@@ -205,7 +211,7 @@ def _addresses(drawing: Drawing, scale: Scale, top: float, height: float) -> Non
         drawing.lines.append(Line(((LEFT - 4, low), (LEFT - 4, high)), "axis"))
         for address, y in ((run.low, low), (run.high, high)):
             if last - y >= 12:
-                drawing.words.append(Word(LEFT - 8, y + 4, place_text(address), "end"))
+                drawing.words.append(Word(LEFT - 8, y + 4, _short(place_text(address)), "end"))
                 last = y
 
 
