@@ -15,7 +15,7 @@ ALLOCATORS = HERE.parent / "allocator"
 SHARED = (
     *("program_claims.py", "programs.py", "menu.py", "sizes.py", "oddities.py"),
     *("inductive_claims.py", "induction.py", "walks.py", "sight.py"),
-    *("window_claims.py", "windows.py", "outline.py", "promises.py"),
+    *("window_claims.py", "windows.py", "outline.py", "sighting.py", "promises.py"),
 )
 OWN = {
     "explicit_list": ("size_claims.py", "alignment_claims.py", "row_walk.py", "invariants.py"),

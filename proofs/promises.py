@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from proofs.engine import Engine, Hook, Outcome
 from proofs.logic import Truth
-from proofs.outline import ENTERS, LEAVES, Sketch
+from proofs.outline import Sketch
 from proofs.path import Path
 from proofs.scenery import noted
 from proofs.sight import seen, term_of, truth_of
+from proofs.sighting import ENTERS, LEAVES
 from proofs.terms import simplify
 from proofs.walks import View, Walker, WalkError
 

@@ -15,10 +15,11 @@ from proofs.host import ERRNO, ERRNO_BYTES, STACK_END, STACK_FROM, Host, inside
 from proofs.induction import Induction
 from proofs.logic import Truth, plain, some
 from proofs.memory import Scribble, Word, Write
-from proofs.outline import Case, Grid, Outline, Sighting, Sketch, apart, runs_of
+from proofs.outline import Case, Grid, Outline, Sketch, apart, runs_of
 from proofs.path import Path
 from proofs.scenery import Block, Scene, Step
 from proofs.sight import term_of
+from proofs.sighting import Sighting
 from proofs.terms import WORD, constant_of, number, simplify, value_range
 from proofs.walks import WalkError
 
