@@ -13,7 +13,7 @@ import z3
 from proofs.logic import every, less
 from proofs.menu import GAPS
 from proofs.oddities import MANY, TOO_MANY
-from proofs.scenery import Block
+from proofs.scenery import PTRDIFF_MAX, Block
 from proofs.terms import WORD, number, simplify
 from proofs.walks import Shape
 
@@ -44,10 +44,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls of a subject that has these functions, on a host with `limit` bytes."""
+    """The calls of a subject that has these functions, on a host with `limit` bytes.
+
+    most  the largest request below PTRDIFF_MAX, 0 for all: each size class is a path of its own
+    """
 
     has: frozenset[str]
     limit: int
+    most: int = 0
 
     def of(self, live: tuple[Block, ...]) -> Iterator[Call]:
         """The valid ones, where these blocks live."""
@@ -63,18 +67,19 @@ class Calls:
                 yield Call("usable_size", (block.payload,))
 
     def behind_gaps(self, live: tuple[Block, ...]) -> Iterator[Call]:
-        """The valid ones that may grow the heap, where others have taken memory behind it."""
-        for gap in GAPS:
-            for call in self.of(live):
-                if call.verb not in ("free", "usable_size"):
-                    yield replace(call, gap=gap)
+        """Requests of any size that the host has, others having taken memory behind the heap."""
+        for call in self.of(live):
+            wanted = call.verb == "malloc" or (call.verb == "realloc" and call.taken is not None)
+            if wanted and not call.premise:
+                yield from (replace(call, gap=gap) for gap in GAPS)
 
     def _sizes(self) -> tuple:
         """(size, premise) of those that the host has, and of larger ones."""
-        bits = self.limit.bit_length()
+        bits = (self.most or self.limit).bit_length()
         low = simplify(z3.ZeroExt(WORD - bits, z3.BitVec("size", bits)))
         wide = z3.BitVec("size.wide", WORD)
-        return (low, ()), (wide, (z3.UGE(wide, 1 << bits),))
+        beyond = PTRDIFF_MAX + 1 if self.most else 1 << bits
+        return (low, ()), (wide, (z3.UGE(wide, beyond),))
 
     def _requests(self, size, premise) -> Iterator[Call]:
         yield Call("malloc", (size,), premise)

@@ -7,8 +7,9 @@ cannot tell the two apart, as far as the rooms of the walker reach.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import z3
 
@@ -20,7 +21,7 @@ from proofs.coverage import reachable
 from proofs.engine import Engine, LoopLimit
 from proofs.gaze import looked
 from proofs.host import errno_of
-from proofs.induction import Induction
+from proofs.induction import Induction, Room
 from proofs.infection import Probed, Screen, begin
 from proofs.ir import Module, Symbol
 from proofs.logic import every, less, plain
@@ -38,6 +39,7 @@ from proofs.terms import WORD, simplify, value_range
 from proofs.walks import Shape, Walker, WalkError
 
 EQUAL, DIFFERENT, UNDECIDED = "equivalent", "different", "undecided"
+MOST_HEAPS = 40  # of a memory, where probes screen the calls: others are passed by
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ def _have_the_same(one: Engine, other: Engine) -> None:
         raise WalkError("the two do not have the same functions and variables")
 
 
+_TROUBLE = (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception, RecursionError)
+
+
 class _Differ(Exception):
     """They differ: how, in one line."""
 
@@ -118,63 +123,95 @@ def compare(
     kind: str = "raw",
     effort: int = PATIENT,
     seconds: int = 0,
+    like: Subject | None = None,
     probed: Probed | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Comparison:
     """Compares two subjects that have the walker of `one` in common; raises NoSubject.
 
     seconds  of CPU that it may take, 0 for any number
+    like     whose heap walk and rooms they have, `one` for None
     probed   `one` with probes where `other` was edited: only those calls are compared in which the
              edit makes a difference at its place.  Among them is misuse that must be noticed, and
-             from one heap of each room requests at every alignment.
+             from one heap of the first two rooms requests at every alignment.  The rooms are all
+             those of the walk that have few heaps.
     """
-    walker = inductive_claims.walker_of(one)
+    walker = inductive_claims.walker_of(like or one)
     if walker is None:
         return Comparison(UNDECIDED, f"{one.name} has no heap walker", 0)
-    rooms = inductive_claims.rooms_of(walker, quick)
+    rooms = (
+        inductive_claims.every_room(walker) if probed else inductive_claims.rooms_of(walker, quick)
+    )
     forget()
     poll = within(seconds, progress)
     pair: _Pair | None = None
     try:
         solver = Solver(effort=effort, poll=poll)
-        pair = _Pair(one, other, walker, rooms, kind, solver, progress, probed)
+        pair = _Pair(one, other, like or one, walker, rooms, kind, solver, progress, probed)
         pair.run()
     except _Differ as difference:
         word, why = DIFFERENT, str(difference)
-    except (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception) as error:
+    except _TROUBLE as error:
         word, why = UNDECIDED, str(error).splitlines()[0]
     else:
-        word, why = EQUAL, _looked_at(walker, rooms, probed)
+        word, why = EQUAL, _looked_at(one, walker, pair.looked, probed)
     found = pair.screen.found if pair and pair.screen else None
     return Comparison(word, why, pair.heaps if pair else 0, found)
 
 
-def _looked_at(walker: Walker, rooms, probed: Probed | None) -> str:
+def _looked_at(one: Subject, walker: Walker, rooms, probed: Probed | None) -> str:
     """What "the same" was asked of."""
     flags = " ".join(inductive_claims.flags_of(walker))
-    powers = ", ".join(map(str, ALIGNMENTS))
-    more = " and, from one heap of each memory, every other one" if probed else ""
-    return (
-        f"on every valid heap in {', or '.join(room.told() for room in rooms)}: every size; "
-        f"alignments {powers}, 2^61 to 2^63, and 0, 24{more}; calloc of one "
-        "piece, and of products that overflow; NULL" + (f"; built with {flags}" if flags else "")
-    )
+    most = _most(walker, probed)
+    asked = [
+        f"sizes up to {most} and over PTRDIFF_MAX" if most else "every size",
+        f"alignments {', '.join(map(str, ALIGNMENTS))}, 2^61 to 2^63, and 0, 24"
+        + (" (all others from two heaps)" if probed else ""),
+        "calloc of one piece, and of products that overflow",
+        "NULL",
+        *([f"misuse: {', '.join(_detects(one)) or 'none'}"] if probed else []),
+        *([f"built with {flags}"] if flags else []),
+    ]
+    memory = ", or ".join(room.told() for room in rooms)
+    return f"on every valid heap in {memory}: {'; '.join(asked)}"
+
+
+def _detects(subject: Subject) -> Mapping[str, str]:
+    """The misuse that is asked for: none where any checksum may be the right one."""
+    return {} if opaque.is_opaque(subject) else subject.contract.detects
+
+
+def _most(walker: Walker, probed: Probed | None) -> int:
+    """The largest request below PTRDIFF_MAX, 0 for all, as where versions are compared whole."""
+    return walker.told("MOST", 0) if probed else 0
 
 
 class _Pair:
     """Both versions, on one solver."""
 
     def __init__(
-        self, one, other, walker: Walker, rooms, kind: str, solver, progress, probed: Probed | None
+        self,
+        one,
+        other,
+        like,
+        walker: Walker,
+        rooms,
+        kind: str,
+        solver,
+        progress,
+        probed: Probed | None,
     ) -> None:
         self.heaps, self.progress, self.rooms = 0, progress, rooms
+        self.looked: list[Room] = []
         self.reasoning = Reasoning(solver)
         self.ledger = Ledger(self.reasoning, (), frozenset())
         self.walker = walker
-        self.one = one
+        self.like = like
         self.first = self._induction(one, kind)
         self.second = self._induction(other, kind)
         self.differing = frozenset(_differing(self.first.engine.module, self.second.engine.module))
+        self.most = _most(walker, probed)
+        self.detects = _detects(one)
         self.gaps = one.contract.foreign and any(room.rows for room in rooms)
         self.screen: Screen | None = None
         if probed is not None:
@@ -185,11 +222,11 @@ class _Pair:
 
     def _induction(self, subject: Subject, kind: str) -> Induction:
         flags = inductive_claims.flags_of(self.walker)
-        module = compiled(subject, kind, flags=flags, like=self.one)
+        module = compiled(subject, kind, flags=flags, like=self.like)
         host = inductive_claims.host_of(self.walker, self.rooms)
-        hooks = {**host.hooks(), **opaque.hooks_of(self.one)}
+        hooks = {**host.hooks(), **opaque.hooks_of(self.like)}
         engine = Engine(module, self.reasoning, host.guard, hooks)
-        engine.concrete = opaque.concrete_of(self.one)
+        engine.concrete = opaque.concrete_of(self.like)
         menu = Menu((), 1)
         exploration = OddExploration(engine, self.ledger, menu, host, subject.contract, subject.has)
         return Induction(exploration, self.walker, self.rooms)
@@ -202,10 +239,16 @@ class _Pair:
         for room in self.rooms:
             for side in self.sides:
                 side.limit_to(room)
-            for index, shape in enumerate(self.first.shapes(room)):
+            shapes = self.first.shapes(room)
+            if self.screen:
+                shapes = tuple(islice(shapes, MOST_HEAPS + 1))
+                if len(shapes) > MOST_HEAPS:
+                    continue
+            self.looked.append(room)
+            for index, shape in enumerate(shapes):
                 self.heaps += 1
                 self.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
-                for call in self._calls(shape, begun[0], not index):
+                for call in self._calls(shape, begun[0], not index and len(self.looked) <= 2):
                     if self._matters(shape, call):
                         self._compare(shape, begun, call)
         if self.screen:
@@ -215,10 +258,10 @@ class _Pair:
         """The valid ones; with probes also misuse, others' memory in the way, all alignments."""
         live = self.first.state(shape, begun, _OURS).scene.live
         exploration = self.first.exploration
-        calls = Calls(exploration.has, self.first.host.limit)
+        calls = Calls(exploration.has, self.first.host.limit, self.most)
         yield from calls.of(live)
         if self.screen:
-            yield from calls.misuse(shape, live, exploration.contract.detects)
+            yield from calls.misuse(shape, live, self.detects)
             yield from calls.behind_gaps(live) if self.gaps else ()
             yield from calls.aligned() if first else ()
 
