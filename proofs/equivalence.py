@@ -14,7 +14,7 @@ from itertools import islice
 import z3
 
 from allocator.subject import Subject
-from proofs import inductive_claims, opaque
+from proofs import inductive_claims, infection, opaque
 from proofs.calls import ALIGNMENTS, VERBS, Call, Calls
 from proofs.claims import Ledger
 from proofs.coverage import reachable
@@ -39,7 +39,7 @@ from proofs.terms import WORD, simplify, value_range
 from proofs.walks import Shape, Walker, WalkError
 
 EQUAL, DIFFERENT, UNDECIDED = "equivalent", "different", "undecided"
-MOST_HEAPS = 40  # of a memory, where probes screen the calls: others are passed by
+MOST_HEAPS = 12  # of a full room, where probes screen the calls: others are passed by
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def compare(
     like     whose heap walk and rooms they have, `one` for None
     probed   `one` with probes where `other` was edited: only those calls are compared in which the
              edit makes a difference at its place.  Among them is misuse that must be noticed, and
-             from one heap of the first two rooms requests at every alignment.  The rooms are all
-             those of the walk that have few heaps.
+             from the first heap requests at every alignment.  The rooms are the quick ones, and the
+             full ones that have few heaps.
     """
     walker = inductive_claims.walker_of(like or one)
     if walker is None:
@@ -166,7 +166,7 @@ def _looked_at(one: Subject, walker: Walker, rooms, probed: Probed | None) -> st
     asked = [
         f"sizes up to {most} and over PTRDIFF_MAX" if most else "every size",
         f"alignments {', '.join(map(str, ALIGNMENTS))}, 2^61 to 2^63, and 0, 24"
-        + (" (all others from two heaps)" if probed else ""),
+        + (" (all others from the first heap)" if probed else ""),
         "calloc of one piece, and of products that overflow",
         "NULL",
         *([f"misuse: {', '.join(_detects(one)) or 'none'}"] if probed else []),
@@ -203,6 +203,7 @@ class _Pair:
     ) -> None:
         self.heaps, self.progress, self.rooms = 0, progress, rooms
         self.looked: list[Room] = []
+        self.always = inductive_claims.rooms_of(walker, quick=True)
         self.reasoning = Reasoning(solver)
         self.ledger = Ledger(self.reasoning, (), frozenset())
         self.walker = walker
@@ -224,7 +225,7 @@ class _Pair:
         flags = inductive_claims.flags_of(self.walker)
         module = compiled(subject, kind, flags=flags, like=self.like)
         host = inductive_claims.host_of(self.walker, self.rooms)
-        hooks = {**host.hooks(), **opaque.hooks_of(self.like)}
+        hooks = {**host.hooks(), **opaque.hooks_of(self.like), **infection.HOOKS}
         engine = Engine(module, self.reasoning, host.guard, hooks)
         engine.concrete = opaque.concrete_of(self.like)
         menu = Menu((), 1)
@@ -240,7 +241,7 @@ class _Pair:
             for side in self.sides:
                 side.limit_to(room)
             shapes = self.first.shapes(room)
-            if self.screen:
+            if self.screen and room not in self.always:
                 shapes = tuple(islice(shapes, MOST_HEAPS + 1))
                 if len(shapes) > MOST_HEAPS:
                     continue
@@ -248,7 +249,7 @@ class _Pair:
             for index, shape in enumerate(shapes):
                 self.heaps += 1
                 self.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
-                for call in self._calls(shape, begun[0], not index and len(self.looked) <= 2):
+                for call in self._calls(shape, begun[0], not index and len(self.looked) == 1):
                     if self._matters(shape, call):
                         self._compare(shape, begun, call)
         if self.screen:

@@ -7,7 +7,7 @@ which is for equivalence.py to say.  It makes no probes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import z3
 
 from allocator.subject import Subject
 from proofs.calls import Call
+from proofs.engine import Engine, Outcome
 from proofs.host import ERRNO, ERRNO_BYTES
 from proofs.induction import Induction
 from proofs.logic import every
@@ -24,6 +25,8 @@ from proofs.scenery import Scene, Step, told
 from proofs.solver import Unknown
 from proofs.terms import number, simplify
 from proofs.walks import Shape
+
+TRIPPED = "allocheck_tripped"  # what a probe calls; it does not return
 
 
 class Probed(NamedTuple):
@@ -35,6 +38,14 @@ class Probed(NamedTuple):
 
     differs: Subject
     comes: Subject
+
+
+def _tripped(engine: Engine, path: Path, _terms: Sequence) -> list[Outcome]:
+    engine.end(path, "infection", "the edit makes a difference")
+    return []
+
+
+HOOKS = {TRIPPED: _tripped}
 
 
 @dataclass

@@ -46,7 +46,7 @@ def line(mutant: Mutant) -> str:
 def compared(before: str, after: str, truth: str = "") -> str:
     return (
         f"(__extension__ ({{ __auto_type as_before = {truth}({before}); "
-        f"if (as_before != {truth}({after})) __builtin_trap(); as_before; }}))"
+        f"if (as_before != {truth}({after})) allocheck_tripped(); as_before; }}))"
     )
 
 
@@ -66,15 +66,15 @@ def compared(before: str, after: str, truth: str = "") -> str:
         ("return loud(a) < b;", "`loud(a) <= b`",
          "return (__extension__ ({ __auto_type one = (loud(a)); __auto_type other = (b); "
          "__auto_type as_before = (one < other); if (as_before != (one <= other)) "
-         "__builtin_trap(); as_before; }));"),
+         "allocheck_tripped(); as_before; }));"),
         ("return loud(a + 1);", "`a + 2`", f"return loud({compared('a + 1', 'a + 2')});"),
         # And where nothing can be compared, nothing may be executed.
-        ("return loud(a) && b;", "`loud(a) || b`", "return (__builtin_trap(), loud(a) && b);"),
-        ("a = b; return a;", "`a = b;` -> `;`", "{ __builtin_trap(); a = b; } return a;"),
+        ("return loud(a) && b;", "`loud(a) || b`", "return (allocheck_tripped(), loud(a) && b);"),
+        ("a = b; return a;", "`a = b;` -> `;`", "{ allocheck_tripped(); a = b; } return a;"),
         ("if (a) return b; return a;", "`return b;` -> `;`",
-         "if (a) { __builtin_trap(); return b; } return a;"),
+         "if (a) { allocheck_tripped(); return b; } return a;"),
         ("for (; a; a--) b++; return b;", "`a--` -> `a++`",
-         "for (; a; (__builtin_trap(), a--)) b++; return b;"),
+         "for (; a; (allocheck_tripped(), a--)) b++; return b;"),
     ],
 )  # fmt: skip
 def test_the_trap_is_where_the_two_differ(body: str, change: str, expected: str) -> None:
@@ -83,10 +83,10 @@ def test_the_trap_is_where_the_two_differ(body: str, change: str, expected: str)
 
 def test_a_place_is_come_to_where_the_edit_itself_is_evaluated() -> None:
     assert line(probed("return a && b < 3;", "`b <= 3`")[0].comes) == (
-        "return a && (__builtin_trap(), b < 3);"
+        "return a && (allocheck_tripped(), b < 3);"
     )
     assert line(probed("if (a) return b; return a;", "`return b;` -> `;`")[0].comes) == (
-        "__builtin_trap();\n    if (a) return b; return a;"
+        "allocheck_tripped();\n    if (a) return b; return a;"
     )
 
 

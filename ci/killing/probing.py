@@ -19,8 +19,11 @@ from tree_sitter import Node
 from ci.killing.mutants import Mutant
 from ci.killing.operators import text_of
 from ci.killing.source import File, Source, functions, nodes, parse
+from proofs.infection import TRIPPED
 
-TRAP = "__builtin_trap()"
+TRAP = f"{TRIPPED}()"
+# On a machine it is a trap; weak, since several sources may include the header that it is in.
+_DEFINED = f"__attribute__((weak, noreturn)) void {TRIPPED}(void) {{ __builtin_trap(); }}\n"
 # Expressions that do nothing but have a value, if what is in them does nothing else.
 _QUIET = frozenset({
     "binary_expression", "unary_expression", "parenthesized_expression", "cast_expression",
@@ -74,7 +77,7 @@ class _Splice:
 
 def _with(mutant: Mutant, data: bytes, splice: _Splice) -> Mutant:
     text = data[: splice.start] + splice.text.encode() + data[splice.end :]
-    return replace(mutant, after=text.decode())
+    return replace(mutant, after=_DEFINED + text.decode())
 
 
 @dataclass(frozen=True)
