@@ -29,19 +29,21 @@ Tell = Callable[[str], None]
 class Proof:
     """What was found out of a target: the first face that is not proved equivalent, or the last.
 
-    seconds  of CPU that all its faces took
+    heaps    how many were looked at, of all its faces
+    seconds  of CPU that they took
     """
 
     target: Target
     face: str
     outcome: Comparison
+    heaps: int
     seconds: float
 
     def told(self) -> str:
         """One line, and the words for survivors.toml where it is proved."""
         found = self.outcome
         line = f"{self.target.name}  {self.face}: {found.word}: {found.why}"
-        line += f" ({found.heaps} heaps"
+        line += f" ({self.heaps} heaps"
         if found.calls is not None:
             line += f", {found.calls} calls in which the edit makes a difference at its place"
         line += f"; {self.seconds:.0f} s of CPU)"
@@ -56,7 +58,7 @@ def proofs_of(targets_: Iterable[Target], seconds: int, tell: Tell) -> Iterator[
 
 def _proof(target: Target, seconds: int, tell: Tell) -> Proof:
     begun = time.process_time()
-    name, outcome = target.allocator, Comparison(UNDECIDED, "it has no face", 0)
+    name, outcome, heaps = target.allocator, Comparison(UNDECIDED, "it has no face", 0), 0
     probes = _probes(target)
     for face in filter(_takes_no_turns, target.faces):
         name = original_of(target.allocator, face)
@@ -74,9 +76,10 @@ def _proof(target: Target, seconds: int, tell: Tell) -> Proof:
             )  # fmt: skip
         except NoSubject as error:
             outcome = Comparison(UNDECIDED, str(error), 0)
+        heaps += outcome.heaps
         if outcome.word != EQUAL:
             break
-    return Proof(target, name, outcome, time.process_time() - begun)
+    return Proof(target, name, outcome, heaps, time.process_time() - begun)
 
 
 def _walked(one: Subject, target: Target) -> Subject:
