@@ -17,16 +17,17 @@ from allocator.subject import Subject
 from proofs.calls import Call
 from proofs.engine import Engine, Outcome
 from proofs.host import ERRNO, ERRNO_BYTES
-from proofs.induction import Induction
-from proofs.logic import every
+from proofs.induction import BYTE, Induction
+from proofs.logic import Truth, equal, every
 from proofs.memory import Word
-from proofs.path import Path
-from proofs.scenery import Scene, Step, told
+from proofs.path import Path, PathAsker
+from proofs.scenery import Scene, Step, noted, told
 from proofs.solver import Unknown
 from proofs.terms import number, simplify
 from proofs.walks import Shape
 
 TRIPPED = "allocheck_tripped"  # what a probe calls; it does not return
+BEGUN, DONE = "allocheck_begun", "allocheck_done"  # between them lies what the edit leaves out
 
 
 class Probed(NamedTuple):
@@ -45,7 +46,29 @@ def _tripped(engine: Engine, path: Path, _terms: Sequence) -> list[Outcome]:
     return []
 
 
-HOOKS = {TRIPPED: _tripped}
+def _begun(_engine: Engine, path: Path, _terms: Sequence) -> list[Outcome]:
+    noted(path, BEGUN, (path.memory, len(path.writes), path.scene.pages))
+    return [(path, None)]
+
+
+def _done(engine: Engine, path: Path, _terms: Sequence) -> list[Outcome]:
+    """Owes that all is as it was: each word holds what it held, and no page was asked for."""
+    *outer, (_, (memory, count, pages)) = path.scene.calls
+    same: list[Truth] = [pages is path.scene.pages]
+    asker = PathAsker(engine.reasoning, path)
+    for write in path.writes[count:]:
+        if not isinstance(write, Word):
+            same.append(False)  # of many bytes: none is likely to stay
+            continue
+        size = write.value.size() // BYTE
+        held = memory.load(write.address, size, asker)
+        same.append(equal(held, engine.load(path, write.address, size)))
+    path.scene = replace(path.scene, calls=tuple(outer))
+    path.owe("infection", "what is left out changes something", every(*same))
+    return [(path, None)]
+
+
+HOOKS = {TRIPPED: _tripped, BEGUN: _begun, DONE: _done}
 
 
 @dataclass
@@ -77,6 +100,8 @@ class Probe:
         ended, engine.ended[:] = list(engine.ended), []
         for path in (*ended, *(path for path, _ in outcomes)):
             due = [one.condition for one in path.owed if not (misuse and one.family == "abort")]
+            if path.scene.called(BEGUN):
+                due.append(False)  # what is left out does not return
             if due and engine.reasoning.counterexample(path, every(*due)) is not None:
                 return True
         return False

@@ -71,6 +71,10 @@ def compared(before: str, after: str, truth: str = "") -> str:
         # And where nothing can be compared, nothing may be executed.
         ("return loud(a) && b;", "`loud(a) || b`", "return (allocheck_tripped(), loud(a) && b);"),
         ("a = b; return a;", "`a = b;` -> `;`", "{ allocheck_tripped(); a = b; } return a;"),
+        # What a call does is all in memory, before and behind which it is looked at.
+        ("least(a, b); return a;", "`least(a, b);` -> `;`",
+         "{ allocheck_begun(); least(a, b); allocheck_done(); } return a;"),
+        ("loud(a); return a;", "`loud(a);` -> `;`", "{ allocheck_tripped(); loud(a); } return a;"),
         ("if (a) return b; return a;", "`return b;` -> `;`",
          "if (a) { allocheck_tripped(); return b; } return a;"),
         ("for (; a; a--) b++; return b;", "`a--` -> `a++`",
@@ -164,9 +168,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proofs.calls.ALIGNMENTS", (32,))
 
 
-def proved(change: str) -> proving.Proof:
-    """What the proofs say of the one mutant of explicit_list in whose identity `change` is."""
-    of = targets.origin("explicit_list")
+def proved(change: str, allocator: str = "explicit_list") -> proving.Proof:
+    """What the proofs say of the one mutant in whose identity `change` is, without variants."""
+    of = targets.origin(allocator)
     (mutant,) = (each for each in targets.mutants(of) if change in each.identity)
     target = targets.mutant_target(of, mutant)
     (proof,) = proving.proofs_of([replace(target, faces=target.faces[:1])], 100, lambda _: None)
@@ -174,10 +178,17 @@ def proved(change: str) -> proving.Proof:
 
 
 @pytest.mark.usefixtures("few")
-def test_a_mutant_that_nobody_can_tell_is_proved() -> None:
-    proof = proved("start_row constant `2 * TAG` -> `1 * TAG`")
+@pytest.mark.parametrize(
+    ("allocator", "change"),
+    [
+        ("explicit_list", "start_row constant `2 * TAG` -> `1 * TAG`"),
+        ("implicit_list", "take call `leave(heap, block, block);` -> `;`"),
+    ],
+)
+def test_a_mutant_that_nobody_can_tell_is_proved(allocator: str, change: str) -> None:
+    proof = proved(change, allocator)
     assert (proof.outcome.word, proof.outcome.calls) == (EQUAL, 0), proof.told()
-    assert (proof.face, proof.outcome.heaps) == ("explicit_list", 2)
+    assert (proof.face, proof.heaps) == (allocator, 2)
     assert proof.target.identity in proof.told()
 
 
@@ -192,7 +203,7 @@ def test_a_mutant_that_is_killed_is_not_proved() -> None:
 @pytest.mark.usefixtures("few")
 def test_misuse_that_must_be_noticed_is_among_the_calls() -> None:
     """No valid call sees that freed blocks are not rejected any more."""
-    proof = proved("reject_freed call `abort();` -> `;`")
+    proof = proved("mem_free call `reject_freed(block);` -> `;`")
     assert proof.outcome.word == UNDECIDED, proof.told()
     assert "must end in abort" in proof.outcome.why
 

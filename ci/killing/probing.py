@@ -6,7 +6,8 @@ proofs/infection.py; here texts are made, and nothing is compiled.
 
 The expression is the largest one around the edit that has no side effect, so that a difference
 which stays inside it is none.  Where there is no such expression, the trap is where the edit is:
-the claim is then that nothing is ever executed there.
+the claim is then that nothing is ever executed there.  A call that is left out stands between two
+marks, behind the second of which the proofs want all memory to be what it was before the first.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from tree_sitter import Node
 from ci.killing.mutants import Mutant
 from ci.killing.operators import text_of
 from ci.killing.source import File, Source, functions, nodes, parse
-from proofs.infection import TRIPPED
+from proofs.infection import BEGUN, DONE, TRIPPED
 
 TRAP = f"{TRIPPED}()"
 # On a machine it is a trap; weak, since several sources may include the header that it is in.
-_DEFINED = f"__attribute__((weak, noreturn)) void {TRIPPED}(void) {{ __builtin_trap(); }}\n"
+_DEFINED = (
+    f"__attribute__((weak, noreturn)) void {TRIPPED}(void) {{ __builtin_trap(); }} "
+    f"__attribute__((weak)) void {BEGUN}(void) {{}} "
+    f"__attribute__((weak)) void {DONE}(void) {{}}\n"
+)
 # Expressions that do nothing but have a value, if what is in them does nothing else.
 _QUIET = frozenset({
     "binary_expression", "unary_expression", "parenthesized_expression", "cast_expression",
@@ -60,9 +65,10 @@ def probes_of(mutant: Mutant, source: Source) -> list[Probes]:
     file = parse(mutant.file, mutant.before)
     place = _Place.of(mutant, file)
     quiet = quiet_functions(source.files)
+    own = frozenset(name for each in source.files for name, _ in functions(each))
     return [
         Probes(_with(mutant, place.data, differs), _with(mutant, place.data, comes))
-        for differs, comes in place.probes(quiet)
+        for differs, comes in place.probes(quiet, own)
     ]
 
 
@@ -106,28 +112,42 @@ class _Place:
             node = node.parent
         return _Place(file.text.encode(), mutant.start, mutant.end, mutant.text, tuple(around))
 
-    def probes(self, quiet: frozenset[str]) -> Iterator[tuple[_Splice, _Splice]]:
-        """(differs, comes), the strongest claim last."""
+    def probes(
+        self, quiet: frozenset[str], own: frozenset[str]
+    ) -> Iterator[tuple[_Splice, _Splice]]:
+        """(differs, comes), the strongest claim last; `own` are the functions of the source."""
         if not self.chain or self.chain[-1].type != "function_definition":
             return
         around = self._quiet_around(quiet)
         for node in reversed(around):
             yield self._compared(node), _trapped(around[0])
         yield from self._of_operands()
-        yield from self._of_all()
+        yield from self._of_all(own)
 
-    def _of_all(self) -> Iterator[tuple[_Splice, _Splice]]:
+    def _of_all(self, own: frozenset[str]) -> Iterator[tuple[_Splice, _Splice]]:
         """Nothing is ever executed there; the function is."""
         body = self.chain[-1].child_by_field_name("body")
         for node in self.chain if body is not None else ():
             entered = _Splice(body.start_byte, body.start_byte + 1, f"{{ {TRAP};")
             if node.type in _STATEMENTS:
+                if self._is_left_out(node, own):
+                    text = f"{{ {BEGUN}(); {_text(node)} {DONE}(); }}"
+                    here = f"{{ {TRAP}; {_text(node)} }}"
+                    yield (_Splice(node.start_byte, node.end_byte, text),
+                           _Splice(node.start_byte, node.end_byte, here))  # fmt: skip
                 text = f"{{ {TRAP}; {_text(node)} }}"
                 yield _Splice(node.start_byte, node.end_byte, text), entered
                 return
             if node.type.endswith("_expression") and self._is_value(node):
                 yield _trapped(node), entered
                 return
+
+    def _is_left_out(self, node: Node, own: frozenset[str]) -> bool:
+        """A call of a function, not of a macro: what it changes is all in memory."""
+        inner = node.named_children[0] if node.named_children else node
+        return self.text == ";" and inner.type == "call_expression" and (
+            _text(inner.child_by_field_name("function")) in own
+        )  # fmt: skip
 
     def _edited(self, node: Node) -> str:
         """The text of a node around the edit, after it."""
