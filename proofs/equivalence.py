@@ -7,39 +7,39 @@ cannot tell the two apart, as far as the rooms of the walker reach.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import z3
 
 from allocator.subject import Subject
-from proofs import inductive_claims, opaque
+from proofs import inductive_claims, infection, opaque
+from proofs.calls import ALIGNMENTS, VERBS, Call, Calls
 from proofs.claims import Ledger
 from proofs.coverage import reachable
 from proofs.engine import Engine, LoopLimit
 from proofs.gaze import looked
-from proofs.host import ERRNO, ERRNO_BYTES, errno_of
-from proofs.induction import Induction
+from proofs.host import PAGE, errno_of
+from proofs.induction import Induction, Room
+from proofs.infection import Probed, Screen, begin
 from proofs.ir import Module, Symbol
 from proofs.logic import every, less, plain
-from proofs.memory import Word
 from proofs.menu import Menu
-from proofs.oddities import MANY, TOO_MANY, OddExploration
+from proofs.oddities import OddExploration
 from proofs.path import Path, Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
-from proofs.scenery import Step, lasting_writes, told
+from proofs.scenery import lasting_writes
 from proofs.sight import term_of
 from proofs.solver import PATIENT, Solver, Unknown
 from proofs.study import within
 from proofs.subjects import compiled
-from proofs.terms import WORD, number, simplify, value_range
+from proofs.terms import WORD, simplify, value_range
 from proofs.walks import Shape, Walker, WalkError
 
 EQUAL, DIFFERENT, UNDECIDED = "equivalent", "different", "undecided"
-ALIGNMENTS = (8, 32, 64)
-HUGE = (2**61, 2**62, 2**63)  # no block is so aligned; NO_POWER: they must be refused
-NO_POWER = (0, 24)
+MOST_HEAPS = 12  # of a full room, where probes screen the calls: others are passed by
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Comparison:
     why    DIFFERENT: the operation and the heap in which they differ; UNDECIDED: what is missing;
            EQUAL: what was looked at
     heaps  how many valid heaps were looked at
+    calls  how many calls from them came to an edit that makes a difference at its place, and were
+           compared whole; None where each one was
     """
 
     word: str
     why: str
     heaps: int
-
-
-VERBS = ("malloc", "calloc", "realloc", "aligned_alloc", "free", "usable_size")
+    calls: int | None = None
 
 
 def _differing(one: Module, other: Module) -> Iterator[str]:
@@ -101,6 +101,24 @@ def _alike(one: Module, other: Module, name: str) -> bool:
     return texts[0] == texts[1]
 
 
+def _have_the_same(one: Engine, other: Engine) -> None:
+    """Raises WalkError unless both have the same variables at the same places.
+
+    Constants are no part of a heap; there may be other strings where an assertion moved.
+    """
+    ours, theirs = (_places(each) for each in (one, other))
+    if ours != theirs:
+        raise WalkError("the two do not have the same variables at the same places")
+
+
+def _places(engine: Engine) -> dict[str, int]:
+    variables = engine.module.globals.values()
+    return {each.name: engine.address_of(each.name) for each in variables if not each.constant}
+
+
+_TROUBLE = (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception, RecursionError)
+
+
 class _Differ(Exception):
     """They differ: how, in one line."""
 
@@ -113,70 +131,113 @@ def compare(
     kind: str = "raw",
     effort: int = PATIENT,
     seconds: int = 0,
+    like: Subject | None = None,
+    probed: Probed | None = None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Comparison:
     """Compares two subjects that have the walker of `one` in common; raises NoSubject.
 
     seconds  of CPU that it may take, 0 for any number
+    like     whose heap walk and rooms they have, `one` for None
+    probed   `one` with probes where `other` was edited: only those calls are compared in which the
+             edit makes a difference at its place.  Among them is misuse that must be noticed, and
+             from the first heap requests at every alignment.  The rooms are the quick ones, and the
+             full ones that have few heaps.
     """
-    walker = inductive_claims.walker_of(one)
+    walker = inductive_claims.walker_of(like or one)
     if walker is None:
         return Comparison(UNDECIDED, f"{one.name} has no heap walker", 0)
-    rooms = inductive_claims.rooms_of(walker, quick)
+    rooms = (
+        inductive_claims.every_room(walker) if probed else inductive_claims.rooms_of(walker, quick)
+    )
     forget()
     poll = within(seconds, progress)
     pair: _Pair | None = None
     try:
-        pair = _Pair(one, other, walker, rooms, kind, Solver(effort=effort, poll=poll), progress)
+        solver = Solver(effort=effort, poll=poll)
+        pair = _Pair(one, other, like or one, walker, rooms, kind, solver, progress, probed)
         pair.run()
     except _Differ as difference:
-        return Comparison(DIFFERENT, str(difference), pair.heaps if pair else 0)
-    except (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception) as error:
-        return Comparison(UNDECIDED, str(error).splitlines()[0], pair.heaps if pair else 0)
-    return Comparison(EQUAL, _looked_at(walker, rooms), pair.heaps)
+        word, why = DIFFERENT, str(difference)
+    except _TROUBLE as error:
+        word, why = UNDECIDED, str(error).splitlines()[0]
+    else:
+        word, why = EQUAL, _looked_at(one, walker, pair.looked, probed)
+    found = pair.screen.found if pair and pair.screen else None
+    return Comparison(word, why, pair.heaps if pair else 0, found)
 
 
-def _looked_at(walker: Walker, rooms) -> str:
+def _looked_at(one: Subject, walker: Walker, rooms, probed: Probed | None) -> str:
     """What "the same" was asked of."""
     flags = " ".join(inductive_claims.flags_of(walker))
-    powers = ", ".join(map(str, ALIGNMENTS))
-    return (
-        f"on every valid heap in {', or '.join(room.told() for room in rooms)}: every size; "
-        f"alignments {powers}, 2^61 to 2^63, and {', '.join(map(str, NO_POWER))}; calloc of one "
-        "piece, and of products that overflow; NULL" + (f"; built with {flags}" if flags else "")
-    )
+    most = _most(walker, probed)
+    asked = [
+        f"sizes up to {most} and over PTRDIFF_MAX" if most else "every size",
+        f"alignments {', '.join(map(str, ALIGNMENTS))}, 2^61 to 2^63, and 0, 24"
+        + (" (all others from the first heap)" if probed else ""),
+        "calloc of one piece, and of products that overflow",
+        "NULL",
+        *([f"misuse: {', '.join(_detects(one)) or 'none'}"] if probed else []),
+        *([f"built with {flags}"] if flags else []),
+    ]
+    memory = ", or ".join(room.told() for room in rooms)
+    return f"on every valid heap in {memory}: {'; '.join(asked)}"
+
+
+def _detects(subject: Subject) -> Mapping[str, str]:
+    """The misuse that is asked for: none where any checksum may be the right one."""
+    return {} if opaque.is_opaque(subject) else subject.contract.detects
+
+
+def _most(walker: Walker, probed: Probed | None) -> int:
+    """The largest request below PTRDIFF_MAX, 0 for all, as where versions are compared whole."""
+    return walker.told("MOST", 0) if probed else 0
 
 
 class _Pair:
     """Both versions, on one solver."""
 
-    def __init__(self, one, other, walker: Walker, rooms, kind: str, solver, progress) -> None:
+    def __init__(
+        self,
+        one,
+        other,
+        like,
+        walker: Walker,
+        rooms,
+        kind: str,
+        solver,
+        progress,
+        probed: Probed | None,
+    ) -> None:
         self.heaps, self.progress, self.rooms = 0, progress, rooms
+        self.looked: list[Room] = []
+        self.always = inductive_claims.rooms_of(walker, quick=True)
         self.reasoning = Reasoning(solver)
         self.ledger = Ledger(self.reasoning, (), frozenset())
         self.walker = walker
-        self.one = one
+        self.like = like
         self.first = self._induction(one, kind)
         self.second = self._induction(other, kind)
-        ours, theirs = (set(each.engine.module.globals) for each in (self.first, self.second))
-        self.differing = frozenset(_differing(*(each.engine.module for each in self._sides)))
-        if ours != theirs or any(
-            self.first.engine.address_of(name) != self.second.engine.address_of(name)
-            for name in ours
-        ):
-            raise WalkError("the two do not have the same functions and variables")
-
-    @property
-    def _sides(self) -> tuple[Induction, Induction]:
-        return self.first, self.second
+        self.differing = frozenset(_differing(self.first.engine.module, self.second.engine.module))
+        self.most = _most(walker, probed)
+        self.detects = _detects(one)
+        # In smaller pages than the subject was written for there is no room for another row.
+        small = walker.told("PAGE", PAGE) < PAGE
+        self.gaps = one.contract.foreign and not small and any(room.rows for room in rooms)
+        self.screen: Screen | None = None
+        if probed is not None:
+            self.screen = Screen(*(self._induction(each, kind) for each in probed))
+        self.sides = (self.first, self.second, *(self.screen.sides if self.screen else ()))
+        for side in self.sides[1:]:
+            _have_the_same(self.first.engine, side.engine)
 
     def _induction(self, subject: Subject, kind: str) -> Induction:
         flags = inductive_claims.flags_of(self.walker)
-        module = compiled(subject, kind, flags=flags, like=self.one)
+        module = compiled(subject, kind, flags=flags, like=self.like)
         host = inductive_claims.host_of(self.walker, self.rooms)
-        hooks = {**host.hooks(), **opaque.hooks_of(self.one)}
+        hooks = {**host.hooks(), **opaque.hooks_of(self.like), **infection.HOOKS}
         engine = Engine(module, self.reasoning, host.guard, hooks)
-        engine.concrete = opaque.concrete_of(self.one)
+        engine.concrete = opaque.concrete_of(self.like)
         menu = Menu((), 1)
         exploration = OddExploration(engine, self.ledger, menu, host, subject.contract, subject.has)
         return Induction(exploration, self.walker, self.rooms)
@@ -184,84 +245,66 @@ class _Pair:
     def run(self) -> None:
         """Every operation from every heap; raises _Differ for the first difference."""
         begun = [each.begin() for each in (self.first, self.second)]
+        if self.screen:
+            self.screen.begin(self.differing)
         for room in self.rooms:
-            for side in (self.first, self.second):
+            for side in self.sides:
                 side.limit_to(room)
-            for shape in self.first.shapes(room):
+            shapes = self.first.shapes(room)
+            if self.screen and room not in self.always:
+                shapes = tuple(islice(shapes, MOST_HEAPS + 1))
+                if len(shapes) > MOST_HEAPS:
+                    continue
+            self.looked.append(room)
+            for index, shape in enumerate(shapes):
                 self.heaps += 1
                 self.progress(f"heap {self.heaps} ({room.told()}): {shape.picture()}")
-                for call in self._calls(shape, begun[0]):
-                    if call[0] in self.differing:
-                        self._compare(shape, begun, *call)
+                for call in self._calls(shape, begun[0], not index and len(self.looked) == 1):
+                    if self._matters(shape, call):
+                        self._compare(shape, begun, call)
+        if self.screen:
+            self.screen.end()
 
-    def _calls(self, shape: Shape, begun: Path) -> Iterator[tuple]:
-        """(function, arguments, conditions, the number of the block it takes, bytes that stay).
-
-        The last are upper ends, all of which an index must be below; None where there are none.
-        """
-        has = self.first.exploration.has
-        bits = self.first.host.limit.bit_length()
-        low = simplify(z3.ZeroExt(WORD - bits, z3.BitVec("size", bits)))
-        wide = z3.BitVec("size.wide", WORD)
+    def _calls(self, shape: Shape, begun: Path, first: bool) -> Iterator[Call]:
+        """The valid ones; with probes also misuse, others' memory in the way, all alignments."""
         live = self.first.state(shape, begun, _OURS).scene.live
-        for size, premise in ((low, ()), (wide, (z3.UGE(wide, 1 << bits),))):
-            yield "malloc", (size,), premise, None, None
-            if "calloc" in has:
-                yield "calloc", (number(1), size), premise, None, (size,)
-            if "realloc" in has:
-                yield "realloc", (number(0), size), premise, None, None
-            if "aligned_alloc" in has:
-                for alignment in ALIGNMENTS:
-                    yield "aligned_alloc", (number(alignment), size), premise, None, None
-            if "realloc" in has:
-                for block in live:
-                    kept = (size, block.size)
-                    yield "realloc", (block.payload, size), premise, block.number, kept
-        yield from self._odd_calls()
-        for block in live:
-            yield "free", (block.payload,), (), block.number, None
-            if "usable_size" in has:
-                yield "usable_size", (block.payload,), (), None, None
+        exploration = self.first.exploration
+        calls = Calls(exploration.has, self.first.host.limit, self.most)
+        yield from calls.of(live)
+        if self.screen:
+            yield from calls.misuse(shape, live, self.detects)
+            yield from calls.behind_gaps(live) if self.gaps else ()
+            yield from calls.aligned() if first else ()
 
-    def _odd_calls(self) -> Iterator[tuple]:
-        """Those that no size makes."""
-        size = z3.BitVec("size.odd", WORD)
-        for alignment in (
-            (*HUGE, *NO_POWER) if "aligned_alloc" in self.first.exploration.has else ()
-        ):
-            yield "aligned_alloc", (number(alignment), size), (), None, None
-        if "calloc" in self.first.exploration.has:
-            yield "calloc", (number(MANY), size), (z3.UGE(size, TOO_MANY),), None, None
-        yield "free", (number(0),), (), None, None
+    def _matters(self, shape: Shape, call: Call) -> bool:
+        """Whether the two may differ in it."""
+        if call.verb not in self.differing:
+            return False
+        return self.screen is None or self.screen.infected(shape, call, _OURS)
 
-    def _compare(self, shape: Shape, begun: list[Path], verb, arguments, premise, taken, kept):
-        self.call = (verb, arguments)
-        start = self._state(self.first, shape, begun[0], _OURS, verb, premise)
-        for path, result in self._outcomes(self.first, start, verb, arguments):
-            mirror = self._state(self.second, shape, begun[1], _THEIRS, verb, path.conditions)
-            for twin, answer in self._outcomes(self.second, mirror, verb, arguments):
+    def _compare(self, shape: Shape, begun: list[Path], call: Call) -> None:
+        self.call = call
+        start = begin(self.first, shape, begun[0], _OURS, call)
+        for path, result in self._outcomes(self.first, start, call):
+            mirror = begin(self.second, shape, begun[1], _THEIRS, call, path.conditions)
+            for twin, answer in self._outcomes(self.second, mirror, call):
                 asked, answered = (each.scene.pages.requests.answers for each in (path, twin))
                 both = min(len(asked), len(answered))
                 if asked[:both] != answered[:both]:
                     continue  # two different behaviours of the system
-                where = f"{verb} in the heap {shape.picture()}"
+                where = f"{call.verb} in the heap {shape.picture()}"
                 self._demand(twin, [asked == answered], f"{where}: other pages are asked for")
                 if result is not None:
                     self._demand(twin, [result == answer], f"{where}: another result")
                 self._same_world(path, twin, where)
-                self._same_heap(path, twin, where, taken)
-                if kept is not None:
-                    self._same_bytes(path, twin.fork(), result, kept, where, result)
+                self._same_heap(path, twin, where, call.taken)
+                if call.kept is not None:
+                    self._same_bytes(path, twin.fork(), result, call.kept, where, result)
 
-    def _state(self, side: Induction, shape, begun, dead: int, verb: str, conditions) -> Path:
-        state = side.state(shape, begun, dead)
-        state.conditions += tuple(conditions)
-        state.memory = state.memory.after(Word(number(ERRNO), z3.BitVec("errno", 8 * ERRNO_BYTES)))
-        return told(state, Step(verb))
-
-    def _outcomes(self, side: Induction, start: Path, verb: str, arguments):
+    def _outcomes(self, side: Induction, start: Path, call: Call):
         """The ways the call returns; of the second, one that does not return differs."""
-        outcomes = side.engine.call(start, f"allocheck_{verb}", list(arguments))
+        verb = call.verb
+        outcomes = side.engine.call(start, f"allocheck_{verb}", list(call.arguments))
         ended, side.engine.ended[:] = list(side.engine.ended), []
         if side is self.second:
             for path in ended:
@@ -275,9 +318,8 @@ class _Pair:
         whole = every(*truths)
         model = None if plain(whole) is True else self.reasoning.counterexample(path, whole)
         if model is not None:
-            verb, arguments = self.call
-            told = ", ".join(_told(model.value(each)) for each in arguments)
-            raise _Differ(f"{what}: {verb}({told})")
+            told = ", ".join(_told(model.value(each)) for each in self.call.arguments)
+            raise _Differ(f"{what}: {self.call.verb}({told})")
 
     def _same_world(self, path: Path, twin: Path, where: str) -> None:
         ours, theirs = path.scene.pages, twin.scene.pages

@@ -60,6 +60,11 @@ def rooms_of(walker: Walker, quick: bool = False) -> tuple[Room, ...]:
     return tuple(Room(*room) for room in rooms)
 
 
+def every_room(walker: Walker) -> tuple[Room, ...]:
+    """Quick ones and full ones, each once."""
+    return tuple(dict.fromkeys((*rooms_of(walker, quick=True), *rooms_of(walker))))
+
+
 def flags_of(walker: Walker) -> tuple[str, ...]:
     """What the walker wants the subject built with, for smaller tables and pages."""
     return tuple(walker.told("FLAGS", ()))

@@ -35,6 +35,11 @@ def hooks_of(subject: Subject) -> dict[str, Hook]:
     return ends | {name: _any_function(name, width) for name, width in table.items()}
 
 
+def is_opaque(subject: Subject) -> bool:
+    """Whether any of its functions is taken for any function."""
+    return bool(_table(subject, OPAQUE))
+
+
 def aborting_of(subject: Subject) -> frozenset[str]:
     """The functions that are taken to end in abort."""
     return frozenset(_table(subject, ABORTING))

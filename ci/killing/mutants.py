@@ -25,7 +25,8 @@ class Mutant:
     """One file of an allocator with one edit.
 
     `name` says where it is (file:line:operator:number) and moves with the lines; `identity` (file,
-    function, operator, the text before and after, its ordinal among equal ones) does not.
+    function, operator, the text before and after, its ordinal among equal ones) does not.  The
+    bytes [start, end) of `before` became `text`.
     """
 
     name: str
@@ -35,6 +36,9 @@ class Mutant:
     operator: str
     before: str
     after: str
+    start: int
+    end: int
+    text: str
 
     @property
     def diff(self) -> str:
@@ -89,6 +93,9 @@ def _of_file(file: File, checkers: frozenset[str]) -> Iterator[Mutant]:
             operator=edit.operator,
             before=file.text,
             after=text.decode(),
+            start=edit.start,
+            end=edit.end,
+            text=edit.text,
         )
 
 
