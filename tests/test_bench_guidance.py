@@ -30,7 +30,7 @@ def test_every_way_finds_an_easy_bug(way, tmp_path, capsys):
 
 @pytest.mark.parametrize("way", ["dense", "operations + states", "all"])
 def test_a_correct_allocator_is_never_killed(way):
-    (kill,) = bench_guidance.measure(["explicit_list"], [way], 1, 300)
+    (kill,) = bench_guidance.measure(["explicit_list"], [way], [1], 300)
     assert (kill.found, kill.executions) == (False, 300)
 
 
