@@ -94,7 +94,7 @@ def test_nothing_without_malloc(decode):
 
 
 def test_every_kind_is_reached(decode):
-    seen = Counter(op.kind for data in programs(600) for op in decode(data)[0])
+    seen = Counter(op.kind for data in programs(900) for op in decode(data)[0])
     assert set(seen) == set(Kind)
     assert min(seen.values()) >= 15, seen
 

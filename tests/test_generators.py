@@ -33,7 +33,7 @@ SUBJECT = Subject("s", CONTRACT, Path("s.so"), has=frozenset(limits.FUNCTIONS.va
 def decoded() -> list[Trace]:
     decoder = Decoder(decode_program(TRAPS))
     allowed = limits.limits_of(SUBJECT, EDGES)
-    traces = [decoder(data, allowed)[0] for data in programs(1000)]
+    traces = [decoder(data, allowed)[0] for data in programs(1600)]
     assert decoder.close() == 0
     return traces
 
