@@ -304,10 +304,10 @@ def parser() -> Parser:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     words = parser().parse_args(arguments)
-    if words.seeds < 1 or words.runs < 1:
-        parser().error("--seeds and --runs take numbers from 1 up")
-    if words.write and (words.subjects or words.way):
-        parser().error("--write is for the whole table: name no subject and no way")
+    if min(words.seeds, words.first_seed, words.runs) < 1:
+        parser().error("--seeds, --first-seed and --runs take numbers from 1 up")
+    if words.write and (words.subjects or words.way or words.first_seed > 1):
+        parser().error("--write is for the whole table: name no subject, no way and no seed")
     kills: list[Kill] = []
     code = 0
     try:
