@@ -157,9 +157,9 @@ class Writer:
         self.draw = draw
         self.edges = st.builds(_at_least_0, st.sampled_from(edges), _NEAR) if edges else _EDGED
         self.contract = subject.contract
-        always: list[Kind | None] = [Kind.MALLOC] * 4
-        always += ([Kind.FREE] * 3 + [_ROW]) * ("free" in subject.has)
-        self.kinds = st.sampled_from([*always, *kinds])
+        always: list[Kind | None] = [Kind.MALLOC] * 8
+        always += ([Kind.FREE] * 6 + [_ROW]) * ("free" in subject.has)
+        self.kinds = st.sampled_from([*always, *kinds, *kinds])
         self.resizes = "realloc" in subject.has
         self.ops: list[Op] = []
         self.live: dict[int, int] = {}
