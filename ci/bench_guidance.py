@@ -175,13 +175,15 @@ def subjects() -> list[str]:
     return [*deep, *HARD]
 
 
-def measure(specs: Sequence[str], ways: Sequence[str], seeds: int, runs: int) -> Iterator[Kill]:
-    """Every way on every subject, from as many seeds; SubjectError."""
+def measure(
+    specs: Sequence[str], ways: Sequence[str], seeds: Sequence[int], runs: int
+) -> Iterator[Kill]:
+    """Every way on every subject, from each seed; SubjectError."""
     for spec in specs:
         for coverage in (False, True):
             resolve(spec, coverage=coverage)  # compiles before a clock runs
         for way in ways:
-            for seed in range(1, seeds + 1):
+            for seed in seeds:
                 clock = Clock(math.inf)
                 seen = WAYS[way](spec, seed, runs)
                 yield Kill(spec, way, seed, seen is not None, seen or runs, clock.elapsed)
@@ -288,6 +290,8 @@ def parser() -> Parser:
     it = Parser(__file__, __doc__, _EXAMPLES)
     it.add_argument("subjects", nargs="*", help="default: the deep planted bugs and 12 others")
     it.add_argument("--seeds", type=int, default=5, help="searches a way (default: %(default)s)")
+    it.add_argument("--first-seed", type=int, default=1, metavar="N",
+                    help="and those behind it; tune on others than are reported")  # fmt: skip
     it.add_argument(
         "--runs", type=int, default=20_000, help="executions at most (default: %(default)s)"
     )
@@ -300,16 +304,17 @@ def parser() -> Parser:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     words = parser().parse_args(arguments)
-    if words.seeds < 1 or words.runs < 1:
-        parser().error("--seeds and --runs take numbers from 1 up")
-    if words.write and (words.subjects or words.way):
-        parser().error("--write is for the whole table: name no subject and no way")
+    if min(words.seeds, words.first_seed, words.runs) < 1:
+        parser().error("--seeds, --first-seed and --runs take numbers from 1 up")
+    if words.write and (words.subjects or words.way or words.first_seed > 1):
+        parser().error("--write is for the whole table: name no subject, no way and no seed")
     kills: list[Kill] = []
     code = 0
     try:
         replaced(README.read_text(), "")  # what is wrong there is told before the work
         ways = words.way or list(WAYS)
-        for kill in measure(words.subjects or subjects(), ways, words.seeds, words.runs):
+        seeds = range(words.first_seed, words.first_seed + words.seeds)
+        for kill in measure(words.subjects or subjects(), ways, seeds, words.runs):
             kills.append(kill)
             said = "found" if kill.found else "not found"
             print(f"{kill.subject}  {kill.way}  seed {kill.seed}: {said}, "

@@ -25,7 +25,14 @@ from fuzz.budget import Budget
 from fuzz.dedicated import dedicated, worth_judging
 from fuzz.guided_phase import GuidedPhase
 from fuzz.job import SEARCH_CPU_MS
-from fuzz.limits import OPERATION_BYTES, PROFILE_BYTES, limits_of, probe_edges, program_bytes
+from fuzz.limits import (
+    OPERATION_BYTES,
+    PROFILE_BYTES,
+    Limits,
+    limits_of,
+    probe_edges,
+    program_bytes,
+)
 from fuzz.options import (
     ASKED_OF,
     ASKING,
@@ -45,12 +52,17 @@ from models.policy import Policy
 from models.trace import Trace, TraceError, from_text
 
 # Operations a program.  What is deep needs a heap with a past: most of the work is long ones.
-LENGTHS = (64, 1024, 256, 1024, 1024)
-FIRST_CHUNK, CHUNK, CHUNK_TURNS = 4, 1000, 6  # of random programs; doubled every so many turns
+LENGTHS = (1024, 1024, 256, 1024, 64)
+# What takes turns: dense programs, any (half of which are dense by their profile), rare ways; the
+# large blocks of these cost time, ten times that of a dense program as long.
+KINDS = (Limits.dense, Limits.any, Limits.dense, Limits.rare)
+RARE_LENGTH = 256
+FIRST_CHUNK, CHUNK, CHUNK_TURNS = 2, 1000, 6  # of random programs; doubled every so many turns
 CHUNK_SECONDS = 0.2
 HANG_BUDGET = 60  # executions to shrink a hang, each of which takes its whole time limit
 SLOW_LIMIT = 5  # programs that are slow and do not hang, before slowness is left alone
 JUDGING_SHARE = 0.3
+SAMPLED = 128  # operations at most of a program that is judged without being suspicious
 CYCLE_OPERATIONS = 24
 CONFIRMING = "confirming and shrinking"  # what a campaign tells of a rule that is broken
 
@@ -256,9 +268,10 @@ class Campaign(GuidedPhase, RacePhase):
             budget.spend(now)
             searched = time.monotonic()
             if not budget.seconds or judging < JUDGING_SHARE * budget.elapsed:
-                self._sample(self._bench.executor.last_trace())
+                trace = self._bench.executor.last_trace()
+                self._sample(replace(trace, ops=trace.ops[:SAMPLED]))
                 seconds = 0 if self.options.runs else ASKING * (searched - started)
-                self._ask(seconds, max(self.options.runs and now // ASKED_OF, 3))
+                self._ask(seconds, max(self.options.runs and now // ASKED_OF, 1))
             judging += time.monotonic() - searched
             if not self.options.runs:  # chunks of some CHUNK_SECONDS
                 faster = searched - started < CHUNK_SECONDS
@@ -276,8 +289,11 @@ class Campaign(GuidedPhase, RacePhase):
 
     def _search(self, turn: int, chunk: int) -> None:
         """Runs the chunk number `turn` of random programs, and considers what is suspicious."""
-        executor, length = self._bench.executor, program_bytes(LENGTHS[turn % len(LENGTHS)])
-        limits = self._limits if turn % 2 else self._limits.dense()  # half of them are dense, too
+        executor, kind = self._bench.executor, KINDS[turn % len(KINDS)]
+        operations = LENGTHS[turn % len(LENGTHS)]
+        if kind is Limits.rare:
+            operations = min(operations, RARE_LENGTH)
+        limits, length = kind(self._limits), program_bytes(operations)
         seed = self.options.seed * 1_000_000_007 + turn * 2 * CHUNK
         done = 0
         while done < chunk and not self._enough:

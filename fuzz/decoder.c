@@ -3,58 +3,12 @@
 
 #include <string.h>
 
+#include "decoder_rows.h"
+#include "decoder_sizes.h"
+#include "decoder_state.h"
 #include "decoder_tables.h"
 
-enum { LIVE_CAPACITY = 512, FREED_CAPACITY = 8, OWN_SIZES = 4, PAGE = 4096,
-       PLAIN_DISTANCES = 16, BULK = 1 << 20, STEP = 16 };
-
-/* ---- the decoder's state ---- */
-
-struct block {
-    uint64_t size;
-    uint32_t name;
-};
-
-struct decoder {
-    const struct decode_limits *limits;
-    uint64_t heap_bytes;  /* more than this cannot be had; 0: unknown */
-    uint64_t share_bytes; /* what sizes that are a share of the heap are a share of */
-    uint64_t recurring_bytes; /* no size that is made from other blocks' is larger */
-    const uint8_t *palette;
-    uint32_t live_target;
-    uint32_t live_count;
-    uint32_t freed_count; /* ever; the last FREED_CAPACITY are kept */
-    uint32_t freed_since; /* since the last allocation */
-    uint32_t names;
-    int huge, bulky;
-    uint64_t last_size;
-    uint64_t laid; /* bytes of blocks one behind another, had nothing been freed */
-    uint64_t own[OWN_SIZES];
-    struct block freed[FREED_CAPACITY];
-    uint8_t actions[256];
-    struct block live[LIVE_CAPACITY]; /* oldest first */
-};
-
-static int allowed(const struct decode_limits *limits, enum op_kind kind)
-{
-    return (limits->kinds >> kind) & 1;
-}
-
-static int switched(const struct decode_limits *limits, enum decode_switch which)
-{
-    return (limits->switches & which) != 0;
-}
-
-/* One of the distances, modulo 2^64. */
-static uint64_t near(const struct decoder *d, unsigned detail)
-{
-    return (uint64_t)(int64_t)d->limits->near[detail % PLAIN_DISTANCES];
-}
-
-static uint64_t power_of_two(unsigned exponent)
-{
-    return (uint64_t)1 << (exponent & 63);
-}
+enum { BULK = 1 << 20 }; /* bytes of the largest blocks that a program has on purpose */
 
 /* ---- the profile ---- */
 
@@ -68,6 +22,7 @@ static int subject_allows(const struct decode_limits *limits, enum action action
     static const uint8_t kinds[ACTIONS] = {
         OP_MALLOC, OP_FREE, OP_CALLOC, OP_REALLOC, 0, OP_WRITE, OP_FREE, OP_REALLOC,
         OP_FREE_ALL, OP_THREAD, OP_DENY, OP_FOREIGN, OP_DOUBLE_FREE, OP_INTERIOR_FREE,
+        OP_FREE,
     };
     if (action == A_ALIGNED)
         return allowed(limits, OP_ALIGNED_ALLOC) || allowed(limits, OP_MEMALIGN)
@@ -80,14 +35,16 @@ static int subject_allows(const struct decode_limits *limits, enum action action
         || (action == A_DOUBLE_FREE && allowed(limits, OP_REALLOC_FREED));
 }
 
-/* Swarm: a set bit of profile[0] switches an ordinary action off; of the disturbing ones, each
- * takes part in a quarter of the programs, misuse in a quarter of those: a promised abort ends
- * them.  Malloc and free always take part. */
+/* Swarm: a set bit of profile[0] switches an ordinary action off; half of the programs have rows;
+ * of the disturbing ones, each takes part in a quarter of the programs, misuse in a quarter of
+ * those: a promised abort ends them.  Malloc and free always take part. */
 static int takes_part(const struct decode_limits *limits, const uint8_t *profile,
                       enum action action)
 {
     if (action <= A_FREE)
         return 1;
+    if (action == A_ROW)
+        return (profile[2] & ROWS_BIT) != 0;
     if (action < A_DENY)
         return !(profile[0] >> (action - A_CALLOC) & 1);
     unsigned shift = 2 * (unsigned)(action - A_DENY);
@@ -149,6 +106,7 @@ static void open_decoder(struct decoder *d, const uint8_t *profile,
     d->live_target = live_targets[profile[3] >> 2 & 7];
     d->live_count = d->freed_count = d->freed_since = d->names = 0;
     d->huge = !dense;
+    d->row = (struct row){ .clean = profile[2] & CLEAN_BIT };
     d->last_size = 16;
     d->laid = 0;
     d->own[0] = profile[5];
@@ -158,186 +116,7 @@ static void open_decoder(struct decoder *d, const uint8_t *profile,
     choose_actions(d, profile, dense);
 }
 
-/* ---- blocks ---- */
-
-/* The lower half of the selectors counts from the newest block, the upper half from the oldest,
- * so that what an operation means survives a change far from it. */
-static uint32_t pick(const struct decoder *d, uint8_t which)
-{
-    uint32_t steps = (which & 127u) % d->live_count;
-    return which < 128 ? d->live_count - 1 - steps : steps;
-}
-
-static void forget(struct decoder *d, uint32_t index)
-{
-    d->live_count--;
-    memmove(d->live + index, d->live + index + 1, (d->live_count - index) * sizeof *d->live);
-}
-
-static int hopeless(const struct decoder *d, uint64_t size)
-{
-    return size > (d->heap_bytes ? d->heap_bytes : power_of_two(40));
-}
-
-/* Takes a new name; the block counts as live unless nobody could grant it. */
-static uint32_t make(struct decoder *d, uint64_t size)
-{
-    uint32_t name = d->names++;
-    d->last_size = size;
-    d->freed_since = 0;
-    if (!hopeless(d, size)) {
-        d->laid += (size + 2 * STEP - 1) / STEP * STEP;
-        if (d->live_count == LIVE_CAPACITY)
-            forget(d, 0);
-        d->live[d->live_count++] = (struct block){ size, name };
-    }
-    return name;
-}
-
-static struct block release(struct decoder *d, uint32_t index)
-{
-    struct block block = d->live[index];
-    d->freed[d->freed_count++ % FREED_CAPACITY] = block;
-    d->freed_since++;
-    forget(d, index);
-    if (!d->live_count)
-        d->laid = 0;
-    return block;
-}
-
-static const struct block *recently_freed(const struct decoder *d, unsigned back)
-{
-    uint32_t kept = d->freed_count < FREED_CAPACITY ? d->freed_count : FREED_CAPACITY;
-    return kept ? &d->freed[(d->freed_count - 1 - back % kept) % FREED_CAPACITY] : NULL;
-}
-
-/* ---- sizes ---- */
-
-static uint64_t huge_size(const struct decoder *d, unsigned class, unsigned detail)
-{
-    uint64_t base = d->limits->huge[class & 7];
-    uint64_t distance = class & 8 ? detail * 8 : detail >> 1 & 31;
-    if (!(class & 8) && distance >= 24) /* the limit itself, more often than its neighbours */
-        distance = 0;
-    return base == UINT64_MAX || detail & 1 ? base - distance : base + distance;
-}
-
-static uint64_t edge_size(const struct decoder *d, unsigned class, unsigned detail)
-{
-    uint64_t edge = power_of_two(3 + class % 11);
-    if (d->limits->edge_count && !(class & 1)) {
-        uint32_t count = d->limits->edge_count;
-        edge = d->limits->edges[(detail >> 4) % (count < EDGE_CAPACITY ? count : EDGE_CAPACITY)];
-    }
-    return edge + near(d, detail);
-}
-
-/* The size of a recently freed block, more or less; `merged`: of two of them together. */
-static uint64_t freed_size(const struct decoder *d, unsigned class, unsigned detail, int merged)
-{
-    const struct block *block = recently_freed(d, detail >> 4);
-    if (!block)
-        return detail;
-    uint64_t size = block->size + near(d, detail);
-    if (merged)
-        size += recently_freed(d, class + (detail >> 4) + 1)->size + 16;
-    return size > d->recurring_bytes ? size % d->recurring_bytes : size;
-}
-
-/* Around a threshold; the lower three bits of the index are 0 with 3/4 each, for what is large
- * costs time. */
-static uint64_t bulky_size(const struct decoder *d, unsigned class, unsigned detail)
-{
-    uint64_t size = d->limits->large[(detail >> 5 & class) + (class & 8)];
-    return size + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
-}
-
-/* Up to where pages end: a page or a few, or so many bytes that the blocks so far and this one fill
- * some, which is what the last block of an arena does. */
-static uint64_t pages_size(const struct decoder *d, unsigned class, unsigned detail)
-{
-    if (!(class & 8))
-        return PAGE * (uint64_t)((class & 3) + 1) + (detail >> 3) * 8 - 128 + (detail & 1);
-    uint64_t unit = (uint64_t)PAGE << (class & 7) % 5;
-    if (unit > d->recurring_bytes)
-        unit = PAGE;
-    uint64_t rest = unit - d->laid % unit;
-    return rest + (uint64_t)(int64_t)d->limits->near[detail % DISTANCES];
-}
-
-static uint64_t size_of_class(const struct decoder *d, enum size_class kind, unsigned class,
-                              unsigned detail)
-{
-    switch (kind) {
-    case S_TINY: return detail & 31;
-    case S_SMALL: return detail;
-    case S_STEPS: return (uint64_t)detail * 16 + class - 8;
-    case S_POWER: return power_of_two(3 + (detail & 15) % 11) + (detail >> 4) - 8;
-    case S_EDGE: return edge_size(d, class, detail);
-    case S_FREED: return freed_size(d, class, detail, 0);
-    case S_MERGED: return freed_size(d, class, detail, 1);
-    case S_SAME: return d->last_size + (class & 8 ? near(d, detail) : 0);
-    case S_OWN: return d->own[detail % OWN_SIZES];
-    case S_PAGES: return pages_size(d, class, detail);
-    case S_SHARE: return d->share_bytes / 256 * detail + class;
-    case S_LARGE: return (uint64_t)detail * 1024 * (class ? 1 : 4) + class;
-    case S_HUGE: return huge_size(d, class, detail);
-    case S_ZERO: return 0;
-    case S_BULKY: return bulky_size(d, class, detail);
-    }
-    return detail;
-}
-
-/* The bytes ask for what a dense program has by itself never. */
-static int is_extreme(const struct decoder *d, const uint8_t *bytes)
-{
-    return bytes[2] == EXTREME_CLASS && !switched(d->limits, DECODE_DENSE);
-}
-
-static int may_be_huge(const struct decoder *d, const uint8_t *bytes)
-{
-    return d->huge || is_extreme(d, bytes);
-}
-
-static uint64_t palette_size(const struct decoder *d, const uint8_t *bytes)
-{
-    if (is_extreme(d, bytes))
-        return huge_size(d, bytes[3] >> 5, bytes[3]);
-    enum size_class kind = d->palette[bytes[2] & 15];
-    if (d->bulky && (bytes[2] & 15) <= switched(d->limits, DECODE_RARE))
-        kind = S_BULKY;
-    uint64_t size = size_of_class(d, kind, bytes[2] >> 4, bytes[3]);
-    int negative = size > UINT64_MAX - 1024 && kind != S_HUGE;
-    return negative ? 0 : size;
-}
-
-static uint64_t realloc_size(const struct decoder *d, const uint8_t *bytes, uint64_t old)
-{
-    static const uint8_t shift[8] = { 0, 0, 0, 1, 2, 0, 0, 0 };
-    uint64_t size = palette_size(d, bytes);
-    unsigned shape = bytes[2] >> 4;
-    if (shape & 1 && !is_extreme(d, bytes)) { /* relative to what the block has */
-        uint64_t delta = bytes[3] >> 4;
-        delta = delta & 8 ? delta * 16 : near(d, bytes[3]);
-        size = shape & 8 ? (old << shift[shape >> 1 & 7]) + delta
-                         : (old >> shift[shape >> 1 & 7]) - delta;
-        if (size > d->recurring_bytes)
-            size = old;
-    }
-    return size || switched(d->limits, DECODE_REALLOC_ZERO) ? size : 1;
-}
-
 /* ---- operations ---- */
-
-static struct op plain(enum op_kind kind, uint64_t first, uint64_t second)
-{
-    return (struct op){ .kind = (uint8_t)kind, .name = NO_NAME, .first = first, .second = second };
-}
-
-static struct op made(enum op_kind kind, uint32_t name, uint64_t first, uint64_t second)
-{
-    return (struct op){ .kind = (uint8_t)kind, .name = name, .first = first, .second = second };
-}
 
 /* Products that overflow, or only just do not; the larger factor goes a little further. */
 static struct op huge_calloc(struct decoder *d, const uint8_t *bytes)
@@ -400,11 +179,7 @@ static struct op decode_malloc(struct decoder *d, const uint8_t *bytes)
 static struct op decode_realloc(struct decoder *d, const uint8_t *bytes)
 {
     uint32_t index = pick(d, bytes[1]);
-    struct block old = d->live[index];
-    uint64_t size = realloc_size(d, bytes, old.size);
-    if (!hopeless(d, size))
-        release(d, index);
-    return made(OP_REALLOC, make(d, size), old.name, size);
+    return resize_at(d, index, realloc_size(d, bytes, d->live[index].size));
 }
 
 /* One in eight of those that name another thread than the first is its end. */
@@ -465,14 +240,19 @@ static enum action adapted(const struct decoder *d, enum action action)
 
 static struct op decode_one(struct decoder *d, const uint8_t *bytes)
 {
-    enum action action = adapted(d, d->actions[bytes[0]]);
+    enum action asked = d->actions[bytes[0]];
+    int disturbs = asked >= A_DENY && asked <= A_INTERIOR_FREE;
+    if (in_row(d) && !disturbs)
+        return decode_row(d, bytes);
+    enum action action = adapted(d, asked);
     switch (action) {
     case A_MALLOC: return decode_malloc(d, bytes);
-    case A_FREE: return plain(OP_FREE, release(d, pick(d, bytes[1])).name, 0);
+    case A_FREE: return free_at(d, pick(d, bytes[1]));
     case A_CALLOC: return decode_calloc(d, bytes);
     case A_REALLOC: return decode_realloc(d, bytes);
     case A_ALIGNED: return decode_aligned(d, bytes);
-    case A_FREE_ALL: d->live_count = 0; d->laid = 0; return plain(OP_FREE_ALL, 0, 0);
+    case A_FREE_ALL: return free_everything(d);
+    case A_ROW: return start_row(d, bytes);
     default: return decode_rest(d, bytes, action);
     }
 }

@@ -9,7 +9,9 @@
  * `what` picks the operation, `which` the block (or a calloc's shape, or an alignment), the last
  * two the size; the class EXTREME_CLASS makes a huge one of the detail, and lets a calloc overflow
  * and an alignment be huge, in a dense program too.  A change in one operation leaves the others
- * where they are.  A remainder shorter than an operation is ignored.
+ * where they are, but for the start of a row: it says what the next operations do, up to 72, and
+ * their bytes give sizes and places (decoder_rows.h).  A remainder shorter than an operation is
+ * ignored.
  *
  * The decoder keeps its own notion of live (made and not freed), which may be wrong where the
  * subject refuses a request: operations on dead names are skipped by the executor.
@@ -24,7 +26,8 @@
 
 enum { PROFILE_BYTES = 8, OPERATION_BYTES = 4, EDGE_CAPACITY = 16, LARGE_SIZES = 16,
        DISTANCES = 32, HUGE_SIZES = 8, PAIRS = 16, COUNTS = 8, EXPONENTS = 16, FAR_EXPONENTS = 8,
-       EXTREME_CLASS = 0xFF, DENSE_BIT = 0x80 /* of the profile's third byte */ };
+       EXTREME_CLASS = 0xFF,
+       DENSE_BIT = 0x80, ROWS_BIT = 0x40, CLEAN_BIT = 0x20 /* of the profile's third byte */ };
 
 enum decode_switch {
     DECODE_FREE_NULL = 1,          /* free NULL may appear */

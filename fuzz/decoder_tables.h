@@ -7,23 +7,24 @@
 
 #include <stdint.h>
 
-/* What an operation of the encoding may be; aligned stands for three kinds. */
+/* What an operation of the encoding may be; aligned stands for three kinds, a row
+ * for many operations. */
 enum action {
     A_MALLOC, A_FREE, A_CALLOC, A_REALLOC, A_ALIGNED, A_WRITE, A_FREE_NULL, A_REALLOC_NULL,
-    A_FREE_ALL, A_THREAD, A_DENY, A_FOREIGN, A_DOUBLE_FREE, A_INTERIOR_FREE, ACTIONS
+    A_FREE_ALL, A_THREAD, A_DENY, A_FOREIGN, A_DOUBLE_FREE, A_INTERIOR_FREE, A_ROW, ACTIONS
 };
 
 /* Shares of the actions in a program; a promised abort ends a run, so misuse is rare. */
 static const uint8_t shares[8][ACTIONS] = {
-    /* mal fre cal rea ali wri fN rN all thr den for dbl int */
-    { 46, 44, 4, 4, 2, 0, 0, 0, 0, 6, 0, 0, 0, 0 },        /* 0..3: dense */
-    { 30, 34, 4, 24, 6, 2, 0, 0, 0, 6, 0, 0, 0, 0 },
-    { 50, 26, 8, 8, 8, 0, 0, 0, 0, 4, 0, 0, 0, 0 },
-    { 24, 40, 12, 12, 10, 0, 0, 0, 2, 8, 0, 0, 0, 0 },
-    { 24, 28, 8, 12, 8, 4, 1, 1, 1, 6, 5, 4, 4, 4 },       /* 4..7: everything */
-    { 14, 22, 4, 36, 4, 4, 1, 2, 1, 6, 5, 4, 4, 4 },
-    { 16, 24, 6, 8, 30, 2, 1, 1, 1, 6, 4, 4, 4, 4 },
-    { 20, 24, 20, 10, 8, 4, 2, 2, 1, 6, 8, 6, 6, 6 },
+    /* mal fre cal rea ali wri fN rN all thr den for dbl int row */
+    { 46, 44, 4, 4, 2, 0, 0, 0, 0, 6, 0, 0, 0, 0, 6 },    /* 0..3: dense */
+    { 30, 34, 4, 24, 6, 2, 0, 0, 0, 6, 0, 0, 0, 0, 6 },
+    { 50, 26, 8, 8, 8, 0, 0, 0, 0, 4, 0, 0, 0, 0, 6 },
+    { 24, 40, 12, 12, 10, 0, 0, 0, 2, 8, 0, 0, 0, 0, 6 },
+    { 24, 28, 8, 12, 8, 4, 1, 1, 1, 6, 5, 4, 4, 4, 2 },   /* 4..7: everything */
+    { 14, 22, 4, 36, 4, 4, 1, 2, 1, 6, 5, 4, 4, 4, 2 },
+    { 16, 24, 6, 8, 30, 2, 1, 1, 1, 6, 4, 4, 4, 4, 2 },
+    { 20, 24, 20, 10, 8, 4, 2, 2, 1, 6, 8, 6, 6, 6, 2 },
 };
 
 enum size_class {

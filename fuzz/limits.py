@@ -76,6 +76,10 @@ class Limits:
     heap_bytes: int = 0
     edges: tuple[int, ...] = ()
 
+    def any(self) -> Limits:
+        """These: programs of whatever kind their profile says."""
+        return self
+
     def dense(self) -> Limits:
         """The same, with nothing but dense programs."""
         return replace(self, switches=self.switches | Switch.DENSE)

@@ -102,6 +102,17 @@ class AllocatorMachine(RuleBasedStateMachine):
         return block
 
     @_allowed(Kind.FREE)
+    @rule(target=blocks, size=_SIZES, length=strategies.ROW_LENGTHS, odd=st.booleans())
+    def comb(self, size: int, length: int, odd: bool) -> object:
+        """Equal blocks in a row; every other one goes, the rest are resized to what they have."""
+        gone, stay = strategies.combed([self.make(Kind.MALLOC, size) for _ in range(length)], odd)
+        for block in gone:
+            self.do(Op(Kind.FREE, first=block))
+        if not size or Kind.REALLOC not in self.menu:
+            return multiple(*stay)
+        return multiple(*stay, *[self.make(Kind.REALLOC, block, size) for block in stay])
+
+    @_allowed(Kind.FREE)
     @rule()
     def free_null(self) -> None:
         """free(NULL)."""

@@ -5,7 +5,7 @@ It judges nothing; a trace is complete before anybody sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
@@ -70,6 +70,11 @@ FAR_ALIGNMENTS = st.sampled_from([2**exponent for exponent in limits.FAR_EXPONEN
 # Where they may be given: a small power of two is one, what is none or too large is refused.
 ODD_ALIGNMENTS = st.sampled_from((1, 2, 4, 0, 3, 24, 48, 2**61, 2**62, 2**63))
 DENIALS = st.sampled_from((1, 1, 2, 3, DENY_ALL, 0))
+# A row, as in fuzz/decoder_rows.h: blocks laid one behind another, some of which go.
+ROW_LENGTHS = st.integers(3, 8)
+_ROW_STEPS = st.integers(0, 3)
+_CHURNS = st.integers(4, 16)
+STEP = 16
 MOVES = st.sampled_from((1, 8, 16, 24, 100, 4096, 4104))
 
 
@@ -81,6 +86,11 @@ def menu(subject: Subject) -> tuple[Kind, ...]:
     allowed |= {kind: kind.name.lower() in contract.detects for kind in MISUSES}
     allowed |= {kind: name in subject.has for kind, name in FUNCTIONS.items()}
     return tuple(kind for kind in Kind if allowed.get(kind, True))
+
+
+def combed(row: Sequence[int], odd: bool) -> tuple[Sequence[int], Sequence[int]]:
+    """Of a row's names every other one, which goes, and the rest, which then lie between holes."""
+    return row[odd::2], row[1 - odd :: 2]
 
 
 def sizes(recent: list[int]) -> st.SearchStrategy[int]:
@@ -107,9 +117,10 @@ def traces(
     writer = Writer(
         draw, subject, [kind for kind in some for _ in range(_SHARES.get(kind, 2))], edges
     )
-    for _ in range(draw(st.integers(1, max_ops))):
+    length = draw(st.integers(1, max_ops))
+    while len(writer.ops) < length:
         writer.write()
-    return Trace(tuple(writer.ops), subject.name, draw(st.sampled_from(STORES)))
+    return Trace(tuple(writer.ops[:length]), subject.name, draw(st.sampled_from(STORES)))
 
 
 def whole(bench: Bench) -> st.SearchStrategy[Trace]:
@@ -146,18 +157,67 @@ class Writer:
         self.draw = draw
         self.edges = st.builds(_at_least_0, st.sampled_from(edges), _NEAR) if edges else _EDGED
         self.contract = subject.contract
-        always = [Kind.MALLOC] * 4 + [Kind.FREE] * 3 * ("free" in subject.has)
-        self.kinds = st.sampled_from([*always, *kinds])
+        always: list[Kind | None] = [Kind.MALLOC] * 8
+        always += ([Kind.FREE] * 6 + [_ROW]) * ("free" in subject.has)
+        self.kinds = st.sampled_from([*always, *kinds, *kinds])
+        self.resizes = "realloc" in subject.has
         self.ops: list[Op] = []
         self.live: dict[int, int] = {}
         self.freed: dict[int, int] = {}
         self.names = 0
 
     def write(self) -> None:
-        """Appends one operation; a malloc where the kind drawn has nothing to act on."""
+        """Appends one operation, a malloc where the kind drawn has nothing to act on; or a row."""
         kind = self.draw(self.kinds)
+        if kind is _ROW:
+            self.row()
+            return
         op = _WRITERS[kind](self, kind)
         self.ops.append(op or self.malloc(Kind.MALLOC))
+
+    def row(self) -> None:
+        """Blocks one behind another: equal ones of which every other goes, or a churn among any."""
+        churned = self.draw(_ROW_STEPS) == 3
+        length, size = self.draw(ROW_LENGTHS), self.size()
+        row = [self.put(self.size() if churned else size) for _ in range(length)]
+        (self.churn if churned else self.comb)(row)
+
+    def put(self, size: int) -> int:
+        """A malloc; its name."""
+        name = self.name(size)
+        self.ops.append(Op(Kind.MALLOC, name, size))
+        return name
+
+    def drop(self, name: int) -> int:
+        """A free of a block, if it is live; its size in bytes, 0 if it is not."""
+        if name not in self.live:
+            return 0
+        self.ops.append(Op(Kind.FREE, first=name))
+        self.freed[name] = self.live.pop(name)
+        return self.freed[name]
+
+    def comb(self, row: list[int]) -> None:
+        """Every other block goes; of the rest some are resized to what they have, some go too."""
+        gone, stay = combed(row, self.draw(st.booleans()))
+        for name in gone:
+            self.drop(name)
+        for name in stay:
+            step = self.draw(_ROW_STEPS)
+            size = self.live.get(name)
+            if step == 1:
+                self.drop(name)
+            elif step > 1 and size and self.resizes:
+                self.freed[name] = self.live.pop(name)
+                self.ops.append(Op(Kind.REALLOC, self.name(size), name, size))
+
+    def churn(self, row: list[int]) -> None:
+        """Again and again a block goes, and one of its size, or a step less, takes its place."""
+        most = [self.live.get(name, 0) for name in row]
+        for _ in range(self.draw(_CHURNS)):
+            turn = self.draw(st.integers(0, 2 * len(row) - 1))
+            place = turn // 2
+            self.drop(row[place])
+            row[place] = self.put(max(0, most[place] - STEP * (turn % 2)))
 
     def name(self, size: int) -> int:
         """A new name, of a block of `size` bytes if the request can be granted."""
@@ -258,6 +318,7 @@ class Writer:
         return Op(kind, first=self.draw(_NUMBERS[kind]))
 
 
+_ROW = None  # drawn like a kind
 _INSIDE = {Kind.INTERIOR_FREE: 8}
 _NUMBERS = {Kind.DENY: DENIALS, Kind.FOREIGN: MOVES, Kind.THREAD: st.integers(0, 11)}
 _WRITERS: dict[Kind, Callable[[Writer, Kind], Op | None]] = {

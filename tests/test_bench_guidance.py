@@ -30,7 +30,7 @@ def test_every_way_finds_an_easy_bug(way, tmp_path, capsys):
 
 @pytest.mark.parametrize("way", ["dense", "operations + states", "all"])
 def test_a_correct_allocator_is_never_killed(way):
-    (kill,) = bench_guidance.measure(["explicit_list"], [way], 1, 300)
+    (kill,) = bench_guidance.measure(["explicit_list"], [way], [1], 300)
     assert (kill.found, kill.executions) == (False, 300)
 
 
@@ -68,13 +68,27 @@ def test_the_table_goes_between_its_markers():
 
 
 @pytest.mark.parametrize(
-    "words", [["--seeds", "0"], ["--runs", "0"], ["--write", EASY], ["--write", "--way", "all"]]
+    "words",
+    [
+        ["--seeds", "0"],
+        ["--first-seed", "0"],
+        ["--runs", "0"],
+        ["--write", EASY],
+        ["--write", "--way", "all"],
+    ],
 )
 def test_options_that_make_no_sense(words, capsys):
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 2
     assert "--" in capsys.readouterr().err
+
+
+def test_the_seeds_follow_the_first(monkeypatch, tmp_path: Path):
+    seeds: list[int] = []
+    monkeypatch.setitem(WAYS, "dense", lambda _spec, seed, _runs: seeds.append(seed))
+    assert main([EASY, "--way", "dense", "--first-seed", "7", "--seeds", "3"]) == 0
+    assert seeds == [7, 8, 9]
 
 
 def test_an_unknown_subject_is_one_line(capsys):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_nothing_without_malloc(decode):
 
 
 def test_every_kind_is_reached(decode):
-    seen = Counter(op.kind for data in programs(600) for op in decode(data)[0])
+    seen = Counter(op.kind for data in programs(900) for op in decode(data)[0])
     assert set(seen) == set(Kind)
     assert min(seen.values()) >= 15, seen
 
@@ -135,6 +136,30 @@ def test_dense_programs_are_traffic(decode):
     assert counts[Kind.FREE] > 0.25 * counts.total()
     sizes = [op.size for data in programs(50) for op in decode(data, EVERYTHING.dense())[0]]
     assert max(sizes) <= 2**20
+
+
+def refills(trace: Trace) -> int:
+    """How often a block goes and one of its size, or a step less, comes at once."""
+    sizes = {op.name: op.size for op in trace if op.kind is Kind.MALLOC}
+    return sum(
+        one.kind is Kind.FREE
+        and two.kind is Kind.MALLOC
+        and sizes.get(one.first, 0) - two.size in (0, 16)
+        for one, two in pairwise(trace)
+    )
+
+
+def test_rows_bring_holes_that_are_filled(decode):
+    """The third byte of the profile chooses; in a clean row the heap is emptied first."""
+    rows = {True: 0, False: 0}
+    for data in programs(200):
+        for on in rows:
+            chosen = data[:2] + bytes([data[2] & ~0x40 | 0x40 * on]) + data[3:]
+            rows[on] += refills(decode(chosen, EVERYTHING.dense())[0])
+    assert rows[True] > 3 * rows[False]
+    clean = [data[:2] + bytes([data[2] | 0x60]) + data[3:] for data in programs(50)]
+    emptied = Counter(op.kind for data in clean for op in decode(data, EVERYTHING.dense())[0])
+    assert emptied[Kind.FREE_ALL] > 50
 
 
 def is_bulky(data: bytes) -> bool:

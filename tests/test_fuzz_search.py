@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,15 @@ import pytest
 from allocator.catalogue import resolve
 from allocator.subject import SubjectError
 from fuzz import guided
+from fuzz.bench import Bench
 from fuzz.campaign import Campaign, Options
 from fuzz.guided import Death, Guided, seed_corpus, survey
 from fuzz.job import Job, Survey, Suspect, from_line, to_line
 from fuzz.journal import Journal, read_journal
-from fuzz.limits import limits_of
+from fuzz.limits import Limits, Switch, limits_of, program_bytes
 from fuzz.native import decode, decoder_library, mutator_library
 from fuzz.results import ERROR, OK, VIOLATION
-from models.trace import from_text
+from models.trace import Kind, from_text
 
 BUG = "explicit_list+bugs/coalesce-forgets-unlink"
 NO_TRACES = Path("/nonexistent")
@@ -202,6 +204,27 @@ def test_dense_programs_find_a_planted_bug(tmp_path):
     result = campaign(tmp_path, BUG, rules=frozenset({"overlap"})).run()
     assert result.verdict == VIOLATION
     assert "overlap" in [report.finding.rule for report in result.reports]
+
+
+def test_the_next_seed_is_another_program():
+    """Not the same one, a few operations further on: sizes are the bytes' where all is malloc."""
+    limits = Limits(frozenset({Kind.MALLOC}), Switch.DENSE).pack()
+    with Bench(resolve("explicit_list")) as bench:
+
+        def sizes(seed: int) -> list[int]:
+            bench.executor.search(seed, 1, program_bytes(64), limits)
+            return [op.size for op in bench.executor.last_trace()]
+
+        for one, other in pairwise(sizes(seed) for seed in range(100)):
+            for shift in (1, 2, 4):
+                alike = sum(map(int.__eq__, one[shift:], other))
+                assert alike < 0.7 * len(one), "of few sizes some meet by chance"
+
+
+def test_misuse_does_not_wait_for_long(tmp_path):
+    """Programs of rare ways take turns with the others."""
+    result = campaign(tmp_path, "first_fit+bugs/self-pointer-alone", findings=1).run()
+    assert [report.finding.rule for report in result.reports] == ["misuse"]
 
 
 def test_the_same_seed_does_the_same(tmp_path):

@@ -33,7 +33,7 @@ SUBJECT = Subject("s", CONTRACT, Path("s.so"), has=frozenset(limits.FUNCTIONS.va
 def decoded() -> list[Trace]:
     decoder = Decoder(decode_program(TRAPS))
     allowed = limits.limits_of(SUBJECT, EDGES)
-    traces = [decoder(data, allowed)[0] for data in programs(1000)]
+    traces = [decoder(data, allowed)[0] for data in programs(1600)]
     assert decoder.close() == 0
     return traces
 
@@ -95,8 +95,37 @@ def is_resize(op: Op, size: range) -> bool:
     return op.kind is Kind.REALLOC and op.first != NIL and op.size in size
 
 
+def between_holes(trace: Trace) -> bool:
+    """A block is resized to what it has; those made before and behind it were equal, and went."""
+    sizes: dict[int, int] = {}
+    freed: set[int] = set()
+    for op in trace:
+        if op.kind is Kind.REALLOC and op.size == sizes.get(op.first) and op.size > 0:
+            around = {op.first - 1, op.first + 1}
+            if around <= freed and {sizes.get(name) for name in around} == {op.size}:
+                return True
+        if op.kind is Kind.MALLOC:
+            sizes[op.name] = op.size
+        if op.kind is Kind.FREE:
+            freed.add(op.first)
+    return False
+
+
+def refilled_often(trace: Trace) -> bool:
+    """Again and again what a block leaves is taken at once, by as much or by a step less."""
+    sizes = {op.name: op.size for op in trace if op.kind is Kind.MALLOC}
+    filled = [
+        sizes[one.first] - two.size
+        for one, two in pairwise(trace)
+        if one.kind is Kind.FREE and two.kind is Kind.MALLOC and sizes.get(one.first, 0) > 64
+    ]
+    return filled.count(0) >= 3 and filled.count(strategies.STEP) >= 3
+
+
 SHAPES = {
     "the size of a freed block": near_freed,
+    "a block between holes of its size": between_holes,
+    "holes that are filled": refilled_often,
     "a class edge learned": some(lambda op: op.kind is Kind.MALLOC and is_near(op.size, EDGES)),
     "size == alignment": some(lambda op: op.kind in ALIGNING and op.size == op.alignment),
     "a huge alignment": some(lambda op: op.kind in ALIGNING and op.alignment >= 2**31),

@@ -277,14 +277,20 @@ uint32_t executor_run_bytes(struct executor *ex, const struct decoder *decoder,
     return run->suspicious;
 }
 
+static uint64_t mixed(uint64_t x) /* splitmix64 */
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+/* The state starts at a mixed seed: were it a multiple of the step, the next seed's program would
+ * be this one's, eight bytes further on. */
 static void random_bytes(uint8_t *out, size_t length, uint64_t seed)
 {
-    uint64_t state = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t state = mixed(seed + UINT64_C(0x9e3779b97f4a7c15));
     for (size_t i = 0; i < length; i += 8) {
-        uint64_t x = state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
-        x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-        x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-        x ^= x >> 31;
+        uint64_t x = mixed(state += UINT64_C(0x9e3779b97f4a7c15));
         memcpy(out + i, &x, length - i < 8 ? length - i : 8);
     }
 }
