@@ -35,7 +35,9 @@ def test_what_is_refuted_comes_as_a_program_that_leads_there():
 
 @pytest.fixture
 def smallest(monkeypatch):
-    monkeypatch.setattr(inductive_claims, "rooms_of", lambda *_: (inductive_claims.Room((64,)),))
+    monkeypatch.setattr(
+        inductive_claims, "rooms_of", lambda *_, **__: (inductive_claims.Room((64,)),)
+    )
 
 
 def compared(one: str, other: str):

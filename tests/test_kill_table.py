@@ -46,7 +46,9 @@ def pool_target(edit: tuple[str, str] = ("", "")) -> Target:
     """The pool with an edit, as a mutant; without one it is correct."""
     of = targets.origin(str(POOL))
     before = (of.folder / "pool.c").read_text()
-    mutant = Mutant("pool.c:1", "pool.c", "pool.c", "f", "edit", before, before.replace(*edit))
+    after = before.replace(*edit)
+    whole = (before, after, 0, len(before), after)
+    mutant = Mutant("pool.c:1", "pool.c", "pool.c", "f", "edit", *whole)
     return targets.mutant_target(of, mutant)
 
 
@@ -89,7 +91,9 @@ def test_the_correct_pool_survives_them_all(engine: str, tmp_path: Path) -> None
 def test_the_promises_of_best_fit_alone_are_asked(wrong: Target, tmp_path: Path) -> None:
     of = targets.origin("best_fit")
     before = (of.folder / "blocks.h").read_text()
-    even = Mutant("x", "blocks.h", "blocks.h", "f", "edit", before, before.replace("93)", "94)"))
+    after = before.replace("93)", "94)")
+    whole = (before, after, 0, len(before), after)
+    even = Mutant("x", "blocks.h", "blocks.h", "f", "edit", *whole)
     made = engines.attempt("promises", targets.mutant_target(of, even).faces, terms(tmp_path))
     assert (made.verdict, made.rule) == (KILLED, "misuse")
     assert engines.attempt("promises", of.faces, terms(tmp_path)).verdict == SURVIVED

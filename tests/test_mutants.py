@@ -175,7 +175,7 @@ def test_compiled_mutants_are_sorted_out(tmp_path: Path) -> None:
     for name, edit in texts.items():
         after = before.replace(*edit)
         assert after != before
-        mutant = Mutant(name, name, "pool.c", "f", "operator", before, after)
+        mutant = Mutant(name, name, "pool.c", "f", "operator", before, after, 0, len(before), after)
         made.append(targets.mutant_target(of, mutant))
         objects[made[-1].name] = targets.objects_of(made[-1].faces[0])
     result = targets.sort_out(of, made, objects)
