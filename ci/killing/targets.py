@@ -190,7 +190,10 @@ def _strictly(found: Description) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found.flags, *_STRICT)))
 
 
-def find(face: str, *, looking: bool, coverage: bool = False, prefix: str | None = None) -> Subject:
+def find(
+    face: str, *, looking: bool, coverage: bool = False, noise: bool = False,
+    prefix: str | None = None,
+) -> Subject:  # fmt: skip
     """The subject of a target's face; without `looking` it has no predicate to be called.
 
     `prefix` is there to have catalogue.resolve's signature: a TOML names its calls.
@@ -199,7 +202,7 @@ def find(face: str, *, looking: bool, coverage: bool = False, prefix: str | None
     if not looking:
         calls = {name: text for name, text in found.calls.items() if name != "check"}
         found = replace(found, calls=calls)
-    return catalogue.built(found, name=face, coverage=coverage)
+    return catalogue.built(found, name=face, coverage=coverage, noise=noise)
 
 
 @functools.cache
