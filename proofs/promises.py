@@ -28,7 +28,7 @@ def promises_of(walker: Walker) -> dict[str, Hook]:
 
 def told_of(walker: Walker) -> tuple[str, ...]:
     """The same in words, for a report's assumptions."""
-    found = [f"{name} finds what it promises" for name in walker.told("SEARCHES", {})]
+    found = [f"{name} does what is promised of it" for name in walker.told("SEARCHES", {})]
     kept = ", ".join(walker.told("INDEX", {}))
     return (*found, *([f"{kept}: the index has what enters it until it leaves"] if kept else []))
 

@@ -5,7 +5,6 @@ The mutants themselves are test_mutants.py's; the subject is the small pool of s
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import signal
@@ -19,7 +18,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from allocator import catalogue
 from allocator.catalogue import bundled, planted_bugs
 from ci import kill_table
 from ci.killing import engines, journal, schedule, summary, survivors, targets
@@ -395,11 +393,3 @@ def test_every_planted_bug_is_a_target() -> None:
     (variant,) = {bug.variant for bug in
                   targets.planted_bugs(targets.origin("explicit_list+address_order"))}  # fmt: skip
     assert variant == "address_order"
-
-
-def test_a_target_is_found_by_the_words_of_the_campaign() -> None:
-    """Else a mutant of a subject with threads is an error, and no kill."""
-    ours = inspect.signature(targets.find).parameters
-    theirs = inspect.signature(catalogue.resolve).parameters
-    assert {"prefix", "coverage", "noise"} <= set(ours)
-    assert set(ours) - {"face", "looking"} <= set(theirs)

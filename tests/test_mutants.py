@@ -5,12 +5,13 @@ No engine runs here; test_kill_table.py sets them on mutants.
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from pathlib import Path
 
 import pytest
 
-from allocator import description
+from allocator import catalogue, description
 from allocator.catalogue import HERE, bundled
 from allocator.subject import SubjectError
 from ci.killing import source, survivors, targets
@@ -226,3 +227,11 @@ def test_an_origin_takes_its_variants_along() -> None:
 def test_a_wrong_name_is_named(spec: str) -> None:
     with pytest.raises(SubjectError, match="no such"):
         targets.origin(spec)
+
+
+def test_a_target_is_found_by_the_words_of_the_campaign() -> None:
+    """Else a mutant of a subject with threads is an error, and no kill."""
+    ours = inspect.signature(targets.find).parameters
+    theirs = inspect.signature(catalogue.resolve).parameters
+    assert {"prefix", "coverage", "noise"} <= set(ours)
+    assert set(ours) - {"face", "looking"} <= set(theirs)

@@ -8,7 +8,7 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.windows import rows
+from allocator.parts.windows import in_a_row, large_enough, rows, stays
 
 HEADER = '#include "best_fit.h"'
 FIELDS = ("pages", "tree", "rows", "top_row", "start", "limit", "regions")
@@ -140,31 +140,19 @@ def window(heap):
     heap.members(free, "free_list")
 
 
-def found(heap, _tree, need):
-    """What tree_fit promises: the free block that is the window, where that is large enough."""
-    if len(heap.blocks) == 1 and not heap.blocks[0].used:
-        (block,) = heap.blocks
-        yield block.payload - HEAD, need <= block.usable + HEAD
-
-
-def in_a_row(heap, _heap, _address):
-    """What row_of promises: all blocks of a window lie in the same row."""
-    yield heap.blocks[0].payload, True
-
-
 def nothing(_heap, *_arguments):
     """A region is no window: no operation goes on from here."""
     return ()
 
 
-def kept(_heap, _own):
-    """Not all of the top row is free, so that nothing is given back."""
-    yield 0, True
-
-
 GRID = (0, GRAIN, SMALLEST)
 SIZE_AT = 8
-SEARCHES = {"tree_fit": found, "row_of": in_a_row, "give_back": kept, "map_region": nothing}
+SEARCHES = {
+    "tree_fit": large_enough(HEAD),
+    "row_of": in_a_row,
+    "give_back": stays,
+    "map_region": nothing,
+}
 INDEX = {"tree_insert": (True, 1), "tree_remove": (False, 1)}
 WINDOWS = {
     "free": tuple(rows("U", "UF", "FU", "FUF")),

@@ -6,6 +6,8 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
+from allocator.parts.windows import in_a_row, stays
+
 HEADER = '#include "first_fit.h"'
 FIELDS = ("first", "rows", "open")
 HEAD, RECORD, GRAIN, SMALLEST = 40, 24, 16, 48
@@ -95,23 +97,13 @@ def found(heap, _heap, alignment, need):
             yield block.payload - HEAD, exact | (more & ~(room == alignment))
 
 
-def in_a_row(heap, _heap, _payload):
-    """What row_of promises: all blocks of a window lie in a row."""
-    yield heap.blocks[0].payload, True
-
-
-def kept(_heap, _own, _block):
-    """Giving memory back is no window, as growth is none."""
-    yield 0, True
-
-
 LOWER = (("", "-"), ("", "B"), ("H", ""), ("F", ""))
 UPPER = (("", "-"), ("", "B"), ("H", ""), ("F", "-"), ("F", "B"), ("FH", ""))
 FREED = tuple((below + "U" + above, low + high) for below, low in LOWER for above, high in UPPER)
 FOUND = tuple(("F" + above, high) for above, high in UPPER[:3])
 GRID = (RECORD % GRAIN, GRAIN, SMALLEST)
 USED_AT = 24
-SEARCHES = {"first_fit": found, "row_of": in_a_row, "give_back": kept}
+SEARCHES = {"first_fit": found, "row_of": in_a_row, "give_back": stays}
 WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
 
 

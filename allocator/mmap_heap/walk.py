@@ -8,6 +8,8 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
+from allocator.parts.windows import large_enough, stays
+
 HEADER = '#include "mmap_heap.h"'
 FIELDS = ("regions",)
 HEAD, GRAIN, SMALLEST, USED = 16, 16, 32, 1
@@ -75,24 +77,9 @@ def window(heap):
         walk_blocks(heap, low, high)
 
 
-def found(heap, _heap, need):
-    """What first_fit promises: the free block of the window, where that is large enough.
-
-    A resize finds nothing in its window: one that moves is a request and a free.
-    """
-    for block in heap.blocks if "U" not in heap.letters else ():
-        if not block.used:
-            yield block.payload - HEAD, need <= block.usable + HEAD
-
-
 def own_region(heap, _heap, _block):
     """What region_of promises: all blocks of a window lie in one region."""
     yield heap.visited()[0] - HEAD, True
-
-
-def kept(_heap, _own):
-    """Giving a region back is no window, as growth is none."""
-    yield 0, True
 
 
 LOWER = (("", "0"), *((below, low) for below in "HF" for low in "0Bb"))
@@ -100,7 +87,7 @@ UPPER = (("", "-"), ("H", ""), ("F", "-"), ("FH", ""))
 FREED = tuple((below + "U" + above, low + end) for below, low in LOWER for above, end in UPPER)
 FOUND = tuple((blocks, low + end) for low in "0Bb" for blocks, end in (("F", "-"), ("FH", "")))
 GRID = (0, GRAIN, SMALLEST)
-SEARCHES = {"first_fit": found, "region_of": own_region, "give_back": kept}
+SEARCHES = {"first_fit": large_enough(HEAD), "region_of": own_region, "give_back": stays}
 WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
 
 

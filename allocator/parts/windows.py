@@ -47,3 +47,28 @@ def visited(*rows):
     for blocks in rows:
         for order in ("", *map(str, range(len(blocks))), "b"):
             yield blocks, order
+
+
+def large_enough(head):
+    """Promised of a search: it finds the free block of the window, where that is large enough.
+
+    `head` bytes lie below its payload.  A resize finds nothing in its window: one that moves is a
+    request and a free.
+    """
+
+    def found(heap, _heap, need):
+        for block in heap.blocks if "U" not in heap.letters else ():
+            if not block.used:
+                yield block.payload - head, need <= block.usable + head
+
+    return found
+
+
+def stays(_heap, *_arguments):
+    """Promised of what gives memory back: that it does not.  It is no window, as growth is none."""
+    yield 0, True
+
+
+def in_a_row(heap, *_arguments):
+    """Promised of the search for the row of a block: there is one, and nobody looks into it."""
+    yield heap.blocks[0].payload, True

@@ -7,6 +7,8 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
+from allocator.parts.windows import large_enough, stays
+
 HEADER = '#include "sbrk_list.h"'
 FIELDS = ("first", "row", "top", "limit")
 HEAD, GRAIN, SMALLEST, USED = 16, 16, 32, 1
@@ -81,21 +83,6 @@ def window(heap):
         heap.word(last, [0 if above is None else above], "tiling")
 
 
-def taken(heap, _heap, need):
-    """What take promises: the free block of the window, joined with all free ones behind it.
-
-    A resize takes nothing in its window: one that moves is a request and a free.
-    """
-    for block in heap.blocks if "U" not in heap.letters else ():
-        if not block.used:
-            yield block.payload - HEAD, need <= block.usable + HEAD
-
-
-def kept(_heap, _own, _block):
-    """Giving memory back is no window, as growth is none."""
-    yield 0, True
-
-
 FREED = tuple(
     ("U" + free + above, high)
     for free in ("", "F", "FF")
@@ -103,7 +90,7 @@ FREED = tuple(
 )
 FOUND = (("F", "-"), ("F", "B"), ("FH", ""))
 GRID = (0, GRAIN, SMALLEST)
-SEARCHES = {"take": taken, "give_back_above": kept}
+SEARCHES = {"take": large_enough(HEAD), "give_back_above": stays}
 WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
 
 

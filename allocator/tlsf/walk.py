@@ -9,7 +9,7 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.windows import rows
+from allocator.parts.windows import large_enough, rows
 
 HEADER = '#include "tlsf.h"'
 FIELDS = ("first", "end", "limit", "first_map", "second_map", "lists")
@@ -123,20 +123,13 @@ def window(heap):
     heap.members([(payload - HEAD, size) for payload, size in free], "free_list")
 
 
-def found(heap, _heap, size):
-    """What good_fit promises: the free block that is the window, where that is large enough."""
-    if len(heap.blocks) == 1 and not heap.blocks[0].used:
-        (block,) = heap.blocks
-        yield block.payload - HEAD, size <= block.usable + HEAD
-
-
 def class_above(_heap, need):
     """What class_up promises: no less than is needed, and most is found for the least."""
     yield need, True
 
 
 GRID = (HEAD, GRAIN, SMALLEST)
-SEARCHES = {"good_fit": found, "class_up": class_above}
+SEARCHES = {"good_fit": large_enough(HEAD), "class_up": class_above}
 INDEX = {"link_free": (True, 1), "unlink_free": (False, 1)}
 WINDOWS = {
     "free": tuple(rows("U", "UF", "FU", "FUF")),
