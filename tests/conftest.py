@@ -6,6 +6,7 @@ It tests nothing.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ from tests.verdicts import RuleBroken
 
 CONFORMANCE = "test_conformance.py"
 BAD_SUBJECT = 2
+
+# In the background a shell has us ignore Ctrl-C, and all that we start; but that it is heard is one
+# of the things that are tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The trace shrinker takes over where Hypothesis stops: it is faster and knows what a trace is.
 _SEARCH = settings(
