@@ -8,7 +8,7 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.windows import in_a_row, large_enough, rows, stays
+from allocator.parts.windows import by_verb, in_a_row, large_enough, rows, stays
 
 HEADER = '#include "best_fit.h"'
 FIELDS = ("pages", "tree", "rows", "top_row", "start", "limit", "regions")
@@ -154,12 +154,7 @@ SEARCHES = {
     "map_region": nothing,
 }
 INDEX = {"tree_insert": (True, 1), "tree_remove": (False, 1)}
-WINDOWS = {
-    "free": tuple(rows("U", "UF", "FU", "FUF")),
-    "malloc": tuple(rows("F")),
-    "realloc": tuple(rows("U", "UF", "FU", "FUF")),
-    "aligned_alloc": tuple(rows("F")),
-}
+WINDOWS = by_verb(rows("U", "UF", "FU", "FUF"), rows("F"))
 
 
 def fits(heap, size, alignment):

@@ -16,7 +16,7 @@ from allocator.parts.boundary_tags_walk import (
     walk_rows,
     walk_runs,
 )
-from allocator.parts.windows import listed
+from allocator.parts.windows import by_verb, listed
 
 HEADER = '#include "explicit_list.h"'
 FIELDS = ("first", "end", "limit", "free_list", "address_ordered")
@@ -53,12 +53,7 @@ GRID = (TAG, GRAIN, SMALLEST)
 SETTINGS = ("address_ordered",)
 SEARCHES = {"find_fit": found}
 WINDOWS_OF = {"explicit_list+address_order": {}}  # its list is searched for the place
-WINDOWS = {
-    "free": tuple(listed("U", "UF", "FU", "FUF")),
-    "malloc": tuple(listed("F")),
-    "realloc": tuple(listed("U", "UF", "FU", "FUF")),
-    "aligned_alloc": tuple(listed("F")),
-}
+WINDOWS = by_verb(listed("U", "UF", "FU", "FUF"), listed("F"))
 
 
 def fits(heap, size, alignment):

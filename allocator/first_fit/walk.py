@@ -6,7 +6,7 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.windows import in_a_row, stays
+from allocator.parts.windows import by_verb, in_a_row, stays
 
 HEADER = '#include "first_fit.h"'
 FIELDS = ("first", "rows", "open")
@@ -104,7 +104,7 @@ FOUND = tuple(("F" + above, high) for above, high in UPPER[:3])
 GRID = (RECORD % GRAIN, GRAIN, SMALLEST)
 USED_AT = 24
 SEARCHES = {"first_fit": found, "row_of": in_a_row, "give_back": stays}
-WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
+WINDOWS = by_verb(FREED, FOUND)
 
 
 def fits(heap, size, alignment):

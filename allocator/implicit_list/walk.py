@@ -17,7 +17,7 @@ from allocator.parts.boundary_tags_walk import (
     walk_rows,
     walk_runs,
 )
-from allocator.parts.windows import rows, visited
+from allocator.parts.windows import by_verb, rows, visited
 
 HEADER = '#include "implicit_list.h"'
 FIELDS = ("first", "end", "limit", "rover", "policy")
@@ -56,20 +56,9 @@ GRID = (TAG, GRAIN, SMALLEST)
 SETTINGS = ("policy",)
 SEARCHES = {"find_fit": found}
 FREED = ("U", "UF", "FU", "FUF")
-WINDOWS = {
-    "free": tuple(rows(*FREED)),
-    "malloc": tuple(rows("F")),
-    "realloc": tuple(rows(*FREED)),
-    "aligned_alloc": tuple(rows("F")),
-}
-FOUND = (("F", "0"),)  # the search leaves the rover at what it finds
-WINDOWS_OF = {
-    "implicit_list+next_fit": {
-        "free": tuple(visited(*FREED)),
-        "malloc": FOUND,
-        "realloc": tuple(visited(*FREED)),
-        "aligned_alloc": FOUND,
-    }
+WINDOWS = by_verb(rows(*FREED), rows("F"))
+WINDOWS_OF = {  # the search leaves the rover at what it finds
+    "implicit_list+next_fit": by_verb(visited(*FREED), [("F", "0")]),
 }
 
 

@@ -8,7 +8,7 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.windows import large_enough, stays
+from allocator.parts.windows import by_verb, large_enough, stays
 
 HEADER = '#include "mmap_heap.h"'
 FIELDS = ("regions",)
@@ -88,7 +88,7 @@ FREED = tuple((below + "U" + above, low + end) for below, low in LOWER for above
 FOUND = tuple((blocks, low + end) for low in "0Bb" for blocks, end in (("F", "-"), ("FH", "")))
 GRID = (0, GRAIN, SMALLEST)
 SEARCHES = {"first_fit": large_enough(HEAD), "region_of": own_region, "give_back": stays}
-WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
+WINDOWS = by_verb(FREED, FOUND)
 
 
 def fits(heap, size, alignment):

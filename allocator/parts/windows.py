@@ -1,9 +1,11 @@
 """Windows: the parts of a heap that an operation touches, whatever the rest of it is.
 
 A window is (blocks, order).  `blocks` has a letter for each of a few blocks that follow each other,
-U for a used one, F for a free one; what lies below and above them is used.  `order` says how a list
-visits them: a digit is the block of that number, `b` a free block somewhere else, `.` any number
-of free blocks, none too, that are not looked at.  It says nothing of any allocator's words.
+U for a used one, H for a used one that no operation is about, F for a free one.  `order` says how a
+list or pointers visit them: a digit is the block of that number, `b` a free block somewhere else,
+`B` a used one, `-` nothing, `.` any number of free blocks, none too, that are not looked at.  What
+is promised of functions that are not executed is here too, where several allocators have the same.
+It says nothing of any allocator's words.
 """
 
 from itertools import permutations, product
@@ -47,6 +49,12 @@ def visited(*rows):
     for blocks in rows:
         for order in ("", *map(str, range(len(blocks))), "b"):
             yield blocks, order
+
+
+def by_verb(freed, found):
+    """WINDOWS of what is freed, which is also resized in its place, and of what a search finds."""
+    freed, found = tuple(freed), tuple(found)
+    return {"free": freed, "malloc": found, "realloc": freed, "aligned_alloc": found}
 
 
 def large_enough(head):

@@ -7,7 +7,7 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.windows import large_enough, stays
+from allocator.parts.windows import by_verb, large_enough, stays
 
 HEADER = '#include "sbrk_list.h"'
 FIELDS = ("first", "row", "top", "limit")
@@ -91,7 +91,7 @@ FREED = tuple(
 FOUND = (("F", "-"), ("F", "B"), ("FH", ""))
 GRID = (0, GRAIN, SMALLEST)
 SEARCHES = {"take": large_enough(HEAD), "give_back_above": stays}
-WINDOWS = {"free": FREED, "malloc": FOUND, "realloc": FREED, "aligned_alloc": FOUND}
+WINDOWS = by_verb(FREED, FOUND)
 
 
 def fits(heap, size, alignment):

@@ -9,7 +9,7 @@ walk(heap)      every word that a valid heap must get right, and what it may hol
 fits(...)       when a request is served without new pages
 """
 
-from allocator.parts.windows import large_enough, rows
+from allocator.parts.windows import by_verb, large_enough, rows
 
 HEADER = '#include "tlsf.h"'
 FIELDS = ("first", "end", "limit", "first_map", "second_map", "lists")
@@ -131,12 +131,7 @@ def class_above(_heap, need):
 GRID = (HEAD, GRAIN, SMALLEST)
 SEARCHES = {"good_fit": large_enough(HEAD), "class_up": class_above}
 INDEX = {"link_free": (True, 1), "unlink_free": (False, 1)}
-WINDOWS = {
-    "free": tuple(rows("U", "UF", "FU", "FUF")),
-    "malloc": tuple(rows("F")),
-    "realloc": tuple(rows("U", "UF", "FU", "FUF")),
-    "aligned_alloc": tuple(rows("F")),
-}
+WINDOWS = by_verb(rows("U", "UF", "FU", "FUF"), rows("F"))
 
 
 def fits(heap, size, alignment):
