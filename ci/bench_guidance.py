@@ -28,6 +28,7 @@ own_python.need("rich")
 from rich.console import Console
 from rich.table import Table
 
+from allocator import ctrl_c
 from allocator.catalogue import bundled, planted_bugs, resolve
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
@@ -338,4 +339,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     raise SystemExit(main())

@@ -27,7 +27,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from allocator import build
+from allocator import build, ctrl_c
 from allocator.catalogue import gallery, resolve
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
@@ -333,4 +333,5 @@ def _measured(words: argparse.Namespace, workloads: list[Workload], cells: list[
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     raise SystemExit(main())

@@ -23,6 +23,7 @@ if __name__ == "__main__":
 
 from rich.console import Console
 
+from allocator import ctrl_c
 from allocator.catalogue import gallery, threaded
 from allocator.command_line import Parser
 from ci.correct_run import Row, examine, real_bugs
@@ -232,4 +233,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     raise SystemExit(main())

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from allocator import ctrl_c
 from allocator.catalogue import bundled, planted_bugs
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
@@ -303,4 +304,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     raise SystemExit(main())

@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
+from allocator import ctrl_c
 from allocator.command_line import Parser
 from ci import history
 from ci.junit import junit
@@ -290,4 +291,5 @@ def _note_figures(words: argparse.Namespace, rans: Sequence[Ran]) -> list[histor
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     raise SystemExit(main())

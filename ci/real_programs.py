@@ -28,7 +28,7 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.table import Table
 
-from allocator import preload
+from allocator import ctrl_c, preload
 from allocator.catalogue import gallery
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
@@ -319,4 +319,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     raise SystemExit(main())

@@ -23,7 +23,7 @@ if __name__ == "__main__":
 from rich.console import Console
 from rich.status import Status
 
-from allocator import artifacts
+from allocator import artifacts, ctrl_c
 from allocator.catalogue import gallery, threaded
 from allocator.command_line import Parser
 from allocator.subject import SubjectError
@@ -387,4 +387,5 @@ def _write_json(words: argparse.Namespace, results: list[Result]) -> int:
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     raise SystemExit(main())

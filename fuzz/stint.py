@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not fuzz/: its files must not stand in for anybody's modules
 
+from allocator import ctrl_c
 from fuzz.campaign import Campaign
 from fuzz.corpus import Corpus
 from fuzz.findings import subject_folder
@@ -189,4 +190,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     main()

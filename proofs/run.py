@@ -25,6 +25,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from allocator import ctrl_c
 from allocator.catalogue import gallery
 from allocator.subject import Subject, SubjectError
 from models.trace import from_text
@@ -395,4 +396,5 @@ def command_line() -> None:
 
 
 if __name__ == "__main__":
+    ctrl_c.insist()
     command_line()

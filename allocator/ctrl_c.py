@@ -1,0 +1,41 @@
+"""Sees to it that a Ctrl-C is not lost.
+
+What it leads to, each command says by its `except KeyboardInterrupt`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import TracebackType
+from typing import Protocol
+
+AGAIN = 0.05  # seconds: the callback that swallowed it is over by then
+
+
+class _Unraisable(Protocol):
+    """What `sys.unraisablehook` is given, as far as it is needed here."""
+
+    @property
+    def exc_type(self) -> type[BaseException]: ...
+    @property
+    def exc_traceback(self) -> TracebackType | None: ...
+
+
+def insist() -> None:
+    """Has a KeyboardInterrupt that no `except` can see raised again.
+
+    Python drops what is raised in a finalizer or in the callback of a weak reference
+    (`sys.unraisablehook`), also when it is the signal's exception that happened to be raised there.
+    """
+    before = sys.unraisablehook
+
+    def told(lost: _Unraisable) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            threading.Timer(AGAIN, os.kill, [os.getpid(), signal.SIGINT]).start()
+        else:
+            before(lost)  # type: ignore[arg-type]
+
+    sys.unraisablehook = told
