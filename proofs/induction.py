@@ -35,12 +35,14 @@ _FIRST_VARIABLE = 2000
 class Room:
     """The memory that a premise is about: bytes of each row below the break, of each mapping.
 
-    full  the host has no more than that; else it has what it has
+    full   the host has no more than that; else it has what it has
+    moved  others have moved the break since, behind the last row
     """
 
     rows: tuple[int, ...] = ()
     maps: tuple[int, ...] = ()
     full: bool = False
+    moved: bool = False
 
     @property
     def bytes(self) -> int:
@@ -57,6 +59,7 @@ class Room:
         parts = [f"{size} bytes below the break" for size in self.rows]
         parts += [f"a mapping of {size} bytes" for size in self.maps]
         told = " and ".join(parts) or "no memory"
+        told += f" ({GAP} bytes of somebody else's behind)" if self.moved else ""
         return f"{told} (and no more to be had)" if self.full else told
 
 
@@ -110,6 +113,8 @@ class Induction:
         self.limit_to(room)
         ledger.progress(f"{told} ({room.told()}): {shape.picture()}")
         state = self.state(shape, begun)
+        if room.moved:
+            self.exploration.moved(state, GAP)
         ledger.premise(state)
         for _ in self.exploration.operations(state):
             pass

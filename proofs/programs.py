@@ -140,15 +140,16 @@ class Exploration:
 
     def _with_gaps(self, state: Path) -> Iterator[Path]:
         """The state as it is, and with others' memory behind the break."""
-        if self.menu.foreign:
-            for gap in GAPS:
-                moved = state.fork()
-                pages = moved.scene.pages
-                story = (*moved.scene.story, Step("foreign", (number(gap),)))
-                pages = replace(pages, top=simplify(pages.top + gap))
-                moved.scene = replace(moved.scene, pages=pages, story=story)
-                yield moved
+        for gap in GAPS if self.menu.foreign else ():
+            yield self.moved(state.fork(), gap)
         yield state
+
+    def moved(self, state: Path, gap: int) -> Path:
+        """The state, where others take so many bytes behind the break."""
+        told(state, Step("foreign", (number(gap),)))
+        pages = replace(state.scene.pages, top=simplify(state.scene.pages.top + gap))
+        state.scene = replace(state.scene, pages=pages)
+        return state
 
     # ---- the operations ----
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from models.trace import to_text
 from proofs import equivalence, inductive_claims
 from proofs.claims import PROVED, REFUTED
 from proofs.equivalence import DIFFERENT, EQUAL, UNDECIDED
@@ -38,6 +39,28 @@ def smallest(monkeypatch):
     monkeypatch.setattr(
         inductive_claims, "rooms_of", lambda *_, **__: (inductive_claims.Room((64,)),)
     )
+
+
+CONTIGUOUS = """
+story = "Memory that is granted is taken to follow on, whoever has moved the break."
+rule = "bounds"
+file = "parts/boundary_tags.h"
+find = "heap->first && memory == heap->limit"
+replace = "heap->first"
+"""
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_break_that_others_moved_is_a_premise_of_its_own(moved, tmp_path, monkeypatch):
+    room = inductive_claims.Room((48,), moved=moved)
+    monkeypatch.setattr(inductive_claims, "rooms_of", lambda *_, **__: (room,))
+    (tmp_path / "contiguous.toml").write_text(CONTIGUOUS)
+    bug = version_of(str(tmp_path / "contiguous.toml"), subject_of("explicit_list"))
+    (report,) = verify(bug, "inductive.bounds")
+    assert (report.verdict == REFUTED) == moved
+    if moved:
+        assert "foreign 16" in to_text(report.trace)
+        assert report.replayed.confirmed, report.replayed.note
 
 
 def compared(one: str, other: str):

@@ -1,9 +1,9 @@
 """The layout invariant of best_fit.h, word by word.
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
-FLAGS, PAGE     pages of 32 bytes, and regions for blocks of 256 and more
+FLAGS, PAGE     pages of 128 bytes, and regions for blocks of 256 and more
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
-                True where the host has no more
+                True where the host has no more, and once more where others moved the break
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -14,18 +14,21 @@ HEADER = '#include "best_fit.h"'
 FIELDS = ("pages", "tree", "rows", "top_row", "start", "limit", "regions")
 HEAD, GRAIN, SMALLEST, RECORD = 16, 16, 48, 32
 USED, BELOW_FREE, REGION = 1, 2, 4
-PAGE, LARGE = 32, 256
+PAGE, LARGE = 128, 256
 FLAGS = (f"-DMEM_PAGE={PAGE}", f"-DBEST_FIT_THRESHOLD={LARGE}")
 ROOMS = (
     ((), ()),
     ((0,), ()),
     ((272,), (), True),
     ((128,), ()),
-    ((80, 0), (64,)),
+    ((80, 0), (128,)),
     ((80, 88), ()),
-    ((), (96, 64)),
+    ((80, 96, 96, 96), ()),
+    ((80,), (), False, True),
+    ((), (128, 128)),
+    ((), (256,)),
 )
-QUICK = (((), ()), ((0,), ()), ((80,), ()), ((), (64,)))
+QUICK = (((), ()), ((0,), ()), ((80,), ()), ((), (128,)))
 
 
 def walk(heap):

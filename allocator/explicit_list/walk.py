@@ -2,7 +2,8 @@
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
 RULES           what it speaks of
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                False where the host has more, True where others moved the break
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -21,7 +22,7 @@ from allocator.parts.windows import by_verb, listed
 HEADER = '#include "explicit_list.h"'
 FIELDS = ("first", "end", "limit", "free_list", "address_ordered")
 RULES = ("tiling", "tags", "adjacent_free", "free_list")
-ROOMS = (((), ()), ((176,), ()), ((104,), ()), ((64, 48), ()))
+ROOMS = (((), ()), ((176,), ()), ((104,), ()), ((64, 48), ()), ((64,), (), False, True))
 QUICK = (((), ()), ((96,), ()))
 
 

@@ -1,7 +1,8 @@
 """The layout invariant of first_fit.h, word by word.
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                False where the host has more, True where others moved the break
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -11,7 +12,14 @@ from allocator.parts.windows import by_verb, in_a_row, stays
 HEADER = '#include "first_fit.h"'
 FIELDS = ("first", "rows", "open")
 HEAD, RECORD, GRAIN, SMALLEST = 40, 24, 16, 48
-ROOMS = (((), ()), ((0,), ()), ((271,), ()), ((120, 0), ()), ((120, 88), ()))
+ROOMS = (
+    ((), ()),
+    ((0,), ()),
+    ((271,), ()),
+    ((120, 0), ()),
+    ((120, 88), ()),
+    ((120,), (), False, True),
+)
 QUICK = (((), ()), ((0,), ()), ((120,), ()), ((72, 0), ()))
 
 

@@ -2,7 +2,7 @@
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
-                True where the host has no more
+                True where the host has no more, and once more where others moved the break
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -20,6 +20,7 @@ ROOMS = (
     ((55,), ()),
     ((48, 32), ()),
     ((48, 0), ()),
+    ((64,), (), False, True),
 )
 QUICK = (((), ()), ((0,), ()), ((64,), ()), ((32, 32), ()))
 

@@ -4,7 +4,7 @@ STRUCT, FIELDS  of the heap structure, what the walk reads
 FLAGS           two second-level classes a power of two, to have fewer lists to look at
 MOST            the largest request
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
-                True where the host has no more
+                True where the host has no more, and once more where others moved the break
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -25,6 +25,7 @@ ROOMS = (
     ((176,), (), True),
     ((72,), (), True),
     ((64, 48), (), True),
+    ((64,), (), False, True),
 )
 QUICK = (((), ()), ((64,), (), True), ((80,), (), True))
 
