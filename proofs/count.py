@@ -14,12 +14,10 @@ HERE = Path(__file__).resolve().parent
 ALLOCATORS = HERE.parent / "allocator"
 SHARED = (
     *("program_claims.py", "programs.py", "menu.py", "sizes.py", "oddities.py"),
-    *("inductive_claims.py", "induction.py", "walks.py", "sight.py"),
+    *("inductive_claims.py", "induction.py", "walks.py", "sight.py", "onlooker.py"),
     *("window_claims.py", "windows.py", "outline.py", "sighting.py", "promises.py"),
 )
-OWN = {
-    "explicit_list": ("size_claims.py", "alignment_claims.py", "row_walk.py", "invariants.py"),
-}
+OWN = {"explicit_list": ("size_claims.py", "alignment_claims.py")}
 
 
 def lines_in(path: Path) -> int:

@@ -6,7 +6,7 @@ studies of the same subject have.  It explores nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from allocator.subject import Subject
@@ -14,14 +14,12 @@ from proofs import opaque
 from proofs.c_library import ASSERTION
 from proofs.dead import dead_blocks
 from proofs.engine import Engine, LoopLimit
-from proofs.host import ARENA, Host
+from proofs.host import Host
 from proofs.ir import Block, Function, Instruction, Label, Module, Symbol
-from proofs.logic import equal, plain
+from proofs.onlooker import left_by_init
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
-from proofs.scenery import Scene
 from proofs.solver import Solver, Unknown
-from proofs.terms import constant_of, number
 
 Blocks = frozenset[tuple[str, str]]
 ENDING = frozenset({"abort", "exit", "_exit", "_Exit", "quick_exit", ASSERTION})
@@ -161,7 +159,7 @@ def _code_of(owner: str) -> str:
     return owner if "+bugs/" in owner else owner.partition("+")[0]
 
 
-# ---- what initialisation leaves ----
+# ---- what no program reaches ----
 
 
 def _dead(module: Module, subject: Subject) -> Blocks:
@@ -173,22 +171,6 @@ def _dead(module: Module, subject: Subject) -> Blocks:
         name for name in module.functions if name.startswith(_ENTRY) and name != "allocheck_init"
     ]
     try:
-        return dead_blocks(engine, entries, _left_by_init(engine, host, subject.contract.arena))
+        return dead_blocks(engine, entries, left_by_init(engine, host, subject.contract.arena))
     except (Unknown, UnsupportedIr, LoopLimit):
         return frozenset()
-
-
-def _left_by_init(engine: Engine, host: Host, arena: int) -> Callable[[int, int], int | None]:
-    """What the variables hold, whatever becomes of the requests that initialisation makes."""
-    path = host.started(engine, engine.reasoning, Scene, arena)
-    paths = [path]
-    if "allocheck_init" in engine.module.functions:
-        arguments = [number(ARENA if arena else 0), number(arena)]
-        begun = engine.call(path, "allocheck_init", arguments)
-        paths = [side for side, result in begun if plain(equal(result, 0)) is not False]
-
-    def held(address: int, size: int) -> int | None:
-        found = {constant_of(engine.load(each, number(address), size)) for each in paths}
-        return found.pop() if len(found) == 1 else None
-
-    return held

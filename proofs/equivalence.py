@@ -36,7 +36,7 @@ from proofs.solver import PATIENT, Solver, Unknown
 from proofs.study import within
 from proofs.subjects import compiled
 from proofs.terms import WORD, simplify, value_range
-from proofs.walks import Shape, Walker, WalkError
+from proofs.walks import Shape, Walker, WalkError, flags_of, walker_of
 
 EQUAL, DIFFERENT, UNDECIDED = "equivalent", "different", "undecided"
 MOST_HEAPS = 12  # of a full room, where probes screen the calls: others are passed by
@@ -144,7 +144,7 @@ def compare(
              from the first heap requests at every alignment.  The rooms are the quick ones, and the
              full ones that have few heaps.
     """
-    walker = inductive_claims.walker_of(like or one)
+    walker = walker_of(like or one)
     if walker is None:
         return Comparison(UNDECIDED, f"{one.name} has no heap walker", 0)
     rooms = (
@@ -169,7 +169,7 @@ def compare(
 
 def _looked_at(one: Subject, walker: Walker, rooms, probed: Probed | None) -> str:
     """What "the same" was asked of."""
-    flags = " ".join(inductive_claims.flags_of(walker))
+    flags = " ".join(flags_of(walker))
     most = _most(walker, probed)
     asked = [
         f"sizes up to {most} and over PTRDIFF_MAX" if most else "every size",
@@ -232,7 +232,7 @@ class _Pair:
             _have_the_same(self.first.engine, side.engine)
 
     def _induction(self, subject: Subject, kind: str) -> Induction:
-        flags = inductive_claims.flags_of(self.walker)
+        flags = flags_of(self.walker)
         module = compiled(subject, kind, flags=flags, like=self.like)
         host = inductive_claims.host_of(self.walker, self.rooms)
         hooks = {**host.hooks(), **opaque.hooks_of(self.like), **infection.HOOKS}

@@ -15,16 +15,16 @@ from models.judge import judge
 from models.observation import Damage, DamageKind, Observation, Outcome, Run, Seen, Stage
 from models.trace import DENY_ALL, NIL, NO_NAME, Kind, Op, Trace
 from models.verdict import Verdict
+from proofs.glance import Glance, Unsound
 from proofs.host import ARENA, ERRNO, Host
 from proofs.memory import Word
-from proofs.path import Obligation, Path, Reasoning
-from proofs.program_claims import is_walked
-from proofs.row_walk import Walker
+from proofs.path import Obligation, Reasoning
 from proofs.scenery import Scene, Step, make_engine, told
 from proofs.solver import Solver
 from proofs.subjects import compiled
 from proofs.target import NATIVE, TARGET
 from proofs.terms import constant_of, number
+from proofs.walks import Walker, places_of, plain_walker_of
 
 FUNCTIONS = {
     Kind.MALLOC: "allocheck_malloc",
@@ -48,13 +48,6 @@ class Broken(Exception):
     def __init__(self, obligation: Obligation) -> None:
         super().__init__(obligation.what)
         self.obligation = obligation
-
-
-class _NothingToSettle:
-    """On numbers there is nothing to ask a solver: a walk simply ends where it cannot go on."""
-
-    def settle(self, _path: Path) -> bool:
-        return False
 
 
 @dataclass(slots=True)
@@ -93,7 +86,7 @@ class Follower:
 
     def __init__(self, subject: Subject, store: int = STORE, kind: str = "raw") -> None:
         reasoning, module = _Numbers(Solver()), compiled(subject, kind, flags=())
-        self.subject, self.host = subject, Host(store)
+        self.subject, self.host, self.walker = subject, Host(store), plain_walker_of(subject)
         self.engine = make_engine(module, reasoning, self.host)
         arena = subject.contract.arena
         self.path = self.host.started(self.engine, reasoning, Scene, arena)
@@ -121,17 +114,30 @@ class Follower:
 
     def look(self) -> None:
         """Looks at the whole heap; raises Broken at the first conjunct that does not hold."""
-        if is_walked(self.subject):
-            walker = Walker(self.engine, _NothingToSettle())  # type: ignore[arg-type]
-            rows = walker.rows(self.path.fork())
-            self.path = rows[0][0] if rows else self.path
-            self._pay()
+        if self.walker:
+            self._walk(self.walker)
         elif "check" in self.subject.has:
             answer = self._call("allocheck_check")
             name = self.engine.name_at(number(answer)) if answer else None
             variable = self.engine.module.globals.get(name) if name else None
             if variable:
                 raise Broken(Obligation(variable.text or "", "", z3.BoolVal(False)))
+
+    def _walk(self, walker: Walker) -> None:
+        pages = self.path.scene.pages
+        rows, maps = (
+            tuple((constant_of(at), constant_of(size)) for at, size in pieces)
+            for pieces in (pages.pieces, pages.maps)
+        )
+        places = places_of(walker, self.engine.module, self.engine.address_of)
+        try:
+            walker.walk(Glance(places, self.read, rows, maps, read=self.read))
+        except Unsound as unsound:
+            raise Broken(Obligation(unsound.rule, str(unsound), z3.BoolVal(False))) from None
+
+    def read(self, address: int, size: int) -> int:
+        """The number in the memory as it is; an undefined byte has some value."""
+        return int(constant_of(self.engine.load(self.path, number(address), size)) or 0)
 
     def step(self, op: Op) -> Observation:
         """Executes one operation; raises Broken where the code must not be followed further."""

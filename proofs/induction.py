@@ -7,26 +7,25 @@ business (walks.py), what an operation owes is that of programs.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from proofs.engine import Engine
-from proofs.gaze import Gaze, looked
+from proofs.gaze import Gaze
 from proofs.host import ARENA, Host, Pages
-from proofs.logic import Truth, at_most, equal, every, some
+from proofs.logic import Truth, some
 from proofs.memory import Fill, Memory, Scribble, Word, Write
 from proofs.oddities import OddExploration
+from proofs.onlooker import Onlooker
 from proofs.opaque import applied
 from proofs.path import Path, PathAsker
 from proofs.scenery import Block, Scene, Step, lasting_writes
-from proofs.sight import seen, term_of, truth_of
+from proofs.sight import seen, truth_of
 from proofs.terms import WORD, constant_of, number
-from proofs.walks import Sealed, SeenBlock, Shape, View, Walker, WalkError, places_of, shapes
+from proofs.walks import Sealed, Shape, View, Walker, WalkError, shapes
 
 BYTE = 8
 GAP = 16  # bytes between two rows below the break: somebody else's
-NO_HOLDER = "a live block has no used block that holds it"
-NOBODYS = "a used block is nobody's"
 _DEAD, _LIVE = 1000, 3000  # scribbles; the numbers below are those of a program's own steps
 _FIRST_VARIABLE = 2000
 
@@ -81,7 +80,9 @@ class Induction:
     def __post_init__(self) -> None:
         self.engine: Engine = self.exploration.engine
         self.host: Host = self.exploration.host
-        self.places = places_of(self.walker, self.engine.module, self.engine.address_of)
+        settle = self.exploration.ledger.settle
+        self.onlooker = Onlooker(self.walker, self.engine, self._held, settle, self.view)
+        self.places, self.setting = self.onlooker.places, self.onlooker.setting
         self._plenty = self.host.limit
         self.exploration.look = self.look
         self.exploration.fits = self.fits if self.walker.fits else None
@@ -151,16 +152,10 @@ class Induction:
         rows, maps = _laid(room.rows, base, GAP), _laid(room.maps, self.host.maps)
         return shapes(self.walker, self.places, self.setting, rows, maps)
 
-    def setting(self, address: int, size: int) -> int:
-        """What initialisation left in a variable, which must be plain."""
-        value = constant_of(self._at_first(address, size))
-        if value is None:
-            raise WalkError(f"what initialisation left at {address:#x} is not plain")
-        return value
-
-    def _at_first(self, address: int, size: int):
+    def _held(self, address: int, size: int) -> int | None:
+        """What initialisation left there."""
         asker = PathAsker(self.engine.reasoning, Path(self._initial))
-        return self._initial.load(number(address), size, asker)
+        return constant_of(self._initial.load(number(address), size, asker))
 
     def state(self, shape: Shape, begun: Path, dead: int = _DEAD) -> Path:
         """Any memory of that shape, as a path that has executed nothing.
@@ -197,11 +192,7 @@ class Induction:
 
     def look(self, path: Path) -> Iterator[Path]:
         """Every heap that the path may have, with all that its walk owes."""
-        settle: Callable[[Path], bool] = self.exploration.ledger.settle
-        for walked, gaze in looked(
-            self.walker, self.places, self.setting, self.engine, settle, path, self.view
-        ):
-            _owe_holders(walked, gaze.blocks)
+        for walked, gaze in self.onlooker.seen(path):
             self._demand_named(walked, gaze.named)
             yield walked
 
@@ -216,7 +207,7 @@ class Induction:
             ):
                 continue
             now = constant_of(self.engine.load(path, number(at), length))
-            if now is None or now != constant_of(self._at_first(at, length)):
+            if now is None or now != self._held(at, length):
                 offset = at - self.engine.address_of(owner)
                 walk = self.walker.path.name
                 raise WalkError(f"{owner} changes at offset {offset}: {walk} does not look there")
@@ -255,19 +246,6 @@ def _laid(sizes, at: int, gap: int = 0) -> tuple[tuple[int, int], ...]:
         laid.append((at, size))
         at += size + gap
     return tuple(laid)
-
-
-def _owe_holders(path: Path, blocks: list[SeenBlock]) -> None:
-    """The used blocks are exactly the live ones, and large enough for them."""
-    used = [(term_of(one.payload), term_of(one.usable)) for one in blocks if one.used]
-    for live in path.scene.live:
-        held = [
-            every(equal(live.payload, payload), at_most(live.size, usable))
-            for payload, usable in used
-        ]
-        path.owe("usable", NO_HOLDER, some(*held))
-    gaps = max(len(path.scene.pages.pieces) - 1, 0)
-    path.owe("reclaim", NOBODYS, len(used) <= len(path.scene.live) + gaps)
 
 
 def _building(shape: Shape) -> tuple[tuple[Step, ...], tuple[Block, ...]]:

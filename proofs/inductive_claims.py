@@ -10,20 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from allocator.subject import Subject
-from models.rules import RULES, WHITE_BOX
-from proofs import opaque, program_claims, walks
+from proofs import onlooker, opaque, program_claims
 from proofs import programs as says
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine
 from proofs.host import PAGE, Host
-from proofs.induction import NO_HOLDER, NOBODYS, Induction, Room
+from proofs.induction import Induction, Room
 from proofs.ir import Module
 from proofs.menu import ODD, Menu
 from proofs.oddities import OddExploration
+from proofs.onlooker import NO_HOLDER, RECLAIM
 from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
 from proofs.target import NATIVE
-from proofs.walks import Walker
+from proofs.walks import Walker, flags_of, walker_of
 
 NAME = "inductive"
 GROWTH = 2 * PAGE  # what the host grants beyond the heap that an operation begins with
@@ -36,14 +36,9 @@ _LEFT_OUT = frozenset({"product"})  # of calloc's arithmetic the first request s
 _OWN = {
     "usable": ("usable", "a used block as large as it holds each live block, and says so",
                (says.TOO_SMALL, NO_HOLDER)),
-    "reclaim": ("reclaim", "there is no used block that nobody holds", (NOBODYS,)),
+    "reclaim": RECLAIM,
     "fit": ("model", "NULL only if no request fits by the declared fit relation", (says.FITTED,)),
 }  # fmt: skip
-
-
-def walker_of(subject: Subject) -> Walker | None:
-    """The subject's walker, loaded; None where it has none; raises WalkError."""
-    return walks.load(subject.walker, subject.sources) if subject.walker else None
 
 
 def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
@@ -63,11 +58,6 @@ def rooms_of(walker: Walker, quick: bool = False) -> tuple[Room, ...]:
 def every_room(walker: Walker) -> tuple[Room, ...]:
     """Quick ones and full ones, each once."""
     return tuple(dict.fromkeys((*rooms_of(walker, quick=True), *rooms_of(walker))))
-
-
-def flags_of(walker: Walker) -> tuple[str, ...]:
-    """What the walker wants the subject built with, for smaller tables and pages."""
-    return tuple(walker.told("FLAGS", ()))
 
 
 def host_of(walker: Walker, rooms: tuple[Room, ...]) -> Host:
@@ -124,19 +114,4 @@ def _claims(subject: Subject, walker: Walker) -> Iterator[Claim]:
         if family == "usable" and "usable_size" not in subject.has:
             conclusions = (NO_HOLDER,)
         yield Claim(f"{NAME}.{family}", rule, told, conclusions)
-    yield from white_box_claims(NAME, subject, walker)
-
-
-def white_box_claims(study: str, subject: Subject, walker: Walker) -> Iterator[Claim]:
-    """What the walk itself says, rule by rule."""
-    for rule in _named(walker, subject):
-        told = f"no heap comes about of which it is said: {RULES[rule].violation}"
-        yield Claim(f"{study}.{rule}", rule, told, ())
-
-
-def _named(walker: Walker, subject: Subject) -> list[str]:
-    """The white-box rules that the walker's text names, but for those it says are not of all."""
-    text = walker.path.read_text(encoding="utf-8")
-    white = [name for name, rule in RULES.items() if rule.layer == WHITE_BOX]
-    left_out = walker.told("NOT_OF", {}).get(subject.name, ())
-    return [name for name in white if f'"{name}"' in text and name not in left_out]
+    yield from onlooker.claims_of(NAME, subject, walker)

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from allocator.subject import Subject
 from models.rules import RULES, WHITE_BOX
 from models.trace import Op
-from proofs import invariants as heap
-from proofs import opaque, row_walk, walks
+from proofs import onlooker, opaque, walks
 from proofs import programs as says
 from proofs.c_library import ABORTS
 from proofs.claims import Claim, Ledger
@@ -24,6 +23,7 @@ from proofs.host import Host
 from proofs.ir import Module
 from proofs.menu import Menu
 from proofs.oddities import OddExploration
+from proofs.onlooker import Onlooker, left_by_init
 from proofs.scenery import PTRDIFF_MAX, broken
 from proofs.solver import BRISK, PATIENT, Unknown
 from proofs.study import FellShort, Study
@@ -103,7 +103,7 @@ def few(subject: Subject, quick: bool) -> Bound:
         menus.append(Menu(("malloc", "free", "realloc"), 2))
     elif subject.contract.foreign:
         menus.insert(0, Menu(("malloc", "free"), 2, foreign=True))
-    if is_walked(subject) and not quick:
+    if NATIVE and is_reference(subject) and not quick:
         menus.append(Menu(("malloc", "free", "realloc"), 3))
     most, effort = _by_name(subject, MOST_OF, 0), BRISK if quick else PATIENT
     return Bound(tuple(replace(menu, most=most) for menu in menus), _limit(subject), effort)
@@ -195,6 +195,7 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
 
     # What it says of one block in plenty of memory is nobody's claim, and its walk is long.
     has = subject.has if _is_checked(name, subject) else subject.has - {"check"}
+    walker = walks.plain_walker_of(subject) if name == "bounded" else None
 
     def run(module: Module, ledger: Ledger) -> Engine:
         covered: set[tuple[str, str]] = set()
@@ -207,8 +208,9 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
             engine.concrete = opaque.concrete_of(subject)
             exploration = OddExploration(engine, ledger, menu, host, subject.contract, has)
             exploration.rules = white_box_rules(module)
-            if is_walked(subject) and name == "bounded":
-                exploration.look = row_walk.Walker(engine, ledger).look
+            if walker is not None:
+                held = left_by_init(engine, host, subject.contract.arena)
+                exploration.look = Onlooker(walker, engine, held, ledger.settle).look
             try:
                 exploration.run()
             except (Unknown, LoopLimit) as error:
@@ -234,8 +236,11 @@ def _claims(name: str, subject: Subject, module: Module, bound: Bound) -> Iterat
     yield from claims_of(name, subject, verbs, max(menu.depth for menu in bound.menus), most)
     if name == "first":
         return
-    if is_walked(subject):
-        yield from _walked_claims(name)
+    walker = walks.plain_walker_of(subject)
+    if walker is not None:
+        rule, told, conclusions = onlooker.RECLAIM
+        yield Claim(f"{name}.{rule}", rule, told, conclusions)
+        yield from onlooker.claims_of(name, subject, walker)
     elif "check" in subject.has and _is_checked(name, subject):
         for rule in sorted(white_box_rules(module)):
             told = f"the validity predicate finds nothing against {rule}"
@@ -267,18 +272,6 @@ def claims_of(
             yield Claim(f"{name}.{family}", rule, told, conclusions)
 
 
-def _walked_claims(name: str) -> Iterator[Claim]:
-    """What invariants.py says, in place of the allocator's own word."""
-    for rule, told, conclusions in (
-        ("tiling", "the blocks tile the heap", heap.TILING),
-        ("tags", "headers, footers and fences agree", heap.TAGS),
-        ("adjacent_free", "no two neighbours are free", heap.ADJACENT),
-        ("free_list", "the free list is the set of free blocks", heap.FREE_LIST),
-        ("reclaim", "there is no used block that nobody holds", (row_walk.NOBODYS,)),
-    ):
-        yield Claim(f"{name}.{rule}", rule, told, conclusions)
-
-
 def _joins(subject: Subject) -> bool:
     """Whether it makes one of mappings that touch, as its walk says."""
     return bool(subject.walker) and walks.load(subject.walker).told("JOINED", False)
@@ -288,16 +281,6 @@ def _is_checked(name: str, subject: Subject) -> bool:
     return name == "bounded" and not _by_name(subject, UNCHECKED, False)
 
 
-def is_walked(subject: Subject) -> bool:
-    """Whether Python walks its heap: explicit_list, planted bugs and orders of the list too."""
-    return NATIVE and is_reference(subject)
-
-
 def is_reference(subject: Subject) -> bool:
     """Whether it is explicit_list, which the studies of arithmetic are about."""
     return subject.bundled and subject.name.startswith("explicit_list")
-
-
-def probe_of(subject: Subject) -> str:
-    """C to be compiled with it, for the walk's sake."""
-    return row_walk.PROBE if is_walked(subject) else ""

@@ -75,8 +75,8 @@ def compiled(
 
 
 def _probe(subject: Subject) -> str:
-    walker = inductive_claims.walker_of(subject) if NATIVE else None
-    return program_claims.probe_of(subject) + (walks.probe_of(walker) if walker else "")
+    walker = walks.walker_of(subject) if NATIVE else None
+    return walks.probe_of(walker) if walker else ""
 
 
 def version_of(spec: str, one: Subject) -> Subject:

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from allocator.subject import Subject
 from proofs.ir import Module
 from proofs.sight import Fact, Number, truth_of
+from proofs.target import NATIVE
 
 SYMBOL = "proofs_walk_offsets"
 STRAY = "a word of the heap holds what it cannot hold"
@@ -105,6 +107,22 @@ def _loaded(path: Path) -> Walker:
     if not callable(getattr(module, "walk", None)):
         raise WalkError(f"{path.name}: it has no function walk(heap)")
     return Walker(path, module, module.walk, getattr(module, "fits", None))
+
+
+def walker_of(subject: Subject) -> Walker | None:
+    """The subject's walker, loaded; None where it has none; raises WalkError."""
+    return load(subject.walker, subject.sources) if subject.walker else None
+
+
+def flags_of(walker: Walker) -> tuple[str, ...]:
+    """What the walker wants the subject built with, for smaller tables and pages."""
+    return tuple(walker.told("FLAGS", ()))
+
+
+def plain_walker_of(subject: Subject) -> Walker | None:
+    """The walker, where it is about the subject as it is built for everybody; raises WalkError."""
+    walker = walker_of(subject) if NATIVE else None
+    return None if walker is None or flags_of(walker) else walker
 
 
 def probe_of(walker: Walker) -> str:

@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from allocator.subject import Subject
-from proofs import inductive_claims, opaque, program_claims, promises
+from proofs import inductive_claims, onlooker, opaque, program_claims, promises
 from proofs.claims import Claim, Ledger
 from proofs.engine import Engine
 from proofs.host import Host
-from proofs.induction import NO_HOLDER, NOBODYS
 from proofs.ir import Module
 from proofs.menu import Menu
+from proofs.onlooker import NO_HOLDER, RECLAIM
 from proofs.programs import Exploration
 from proofs.solver import BRISK, PATIENT
 from proofs.study import Study
 from proofs.target import NATIVE, TARGET
-from proofs.walks import Walker
+from proofs.walks import Walker, flags_of, walker_of
 from proofs.windows import Windows, guard_of
 
 NAME = "window"
@@ -31,13 +31,13 @@ FAMILIES = ("no_undefined", "abort", "alignment", "prefix")
 _OWN = {
     "bounds": ("bounds", "nothing is touched but the window", ()),
     "usable": ("usable", "a used block as large as it holds each live block", (NO_HOLDER,)),
-    "reclaim": ("reclaim", "there is no used block that nobody holds", (NOBODYS,)),
+    "reclaim": RECLAIM,
 }
 
 
 def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
     """The study of a subject whose walker has windows; none of others."""
-    walker = inductive_claims.walker_of(subject)
+    walker = walker_of(subject)
     if walker is None or not NATIVE or not windows_of(walker, subject):
         return ()
     return (study(subject, walker, windows_of(walker, subject, quick)),)
@@ -45,7 +45,7 @@ def studies(subject: Subject, quick: bool = False) -> tuple[Study, ...]:
 
 def hunts(subject: Subject) -> tuple[Study, ...]:
     """Studies in which a planted bug may show, the cheap one first."""
-    walker = inductive_claims.walker_of(subject)
+    walker = walker_of(subject)
     every, few = windows_of(walker, subject), windows_of(walker, subject, quick=True)
     rest = {
         verb: tuple(window for window in windows if window not in few.get(verb, ()))
@@ -78,7 +78,7 @@ def study(subject: Subject, walker: Walker, windows: dict[str, tuple]) -> Study:
         "window holds of the heap: proofs/README.md, Windows",
         *promises.told_of(walker),
         "a resize stays in its place: one that moves is a request and a free",
-        *opaque.told_of(subject, inductive_claims.flags_of(walker)),
+        *opaque.told_of(subject, flags_of(walker)),
         menu.told(),
     )
 
@@ -92,7 +92,7 @@ def study(subject: Subject, walker: Walker, windows: dict[str, tuple]) -> Study:
 
     return Study(
         NAME, tuple(_claims(subject, walker, verbs)), assumptions, (), run,
-        effort=PATIENT, flags=inductive_claims.flags_of(walker),
+        effort=PATIENT, flags=flags_of(walker),
     )  # fmt: skip
 
 
@@ -102,5 +102,5 @@ def _claims(subject: Subject, walker: Walker, verbs: tuple[str, ...]) -> Iterato
             yield claim
     for family, (rule, told, conclusions) in _OWN.items():
         yield Claim(f"{NAME}.{family}", rule, told, conclusions)
-    for claim in inductive_claims.white_box_claims(NAME, subject, walker):
+    for claim in onlooker.claims_of(NAME, subject, walker):
         yield replace(claim, says=claim.says.replace("heap", "window"))

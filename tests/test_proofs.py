@@ -14,11 +14,9 @@ import pytest
 import z3
 
 from models.trace import from_text
-from proofs import invariants
 from proofs.canaries import refuted_by
 from proofs.claims import PROVED, REFUTED, UNKNOWN, Claim, Ledger
 from proofs.engine import Engine
-from proofs.invariants import FreeNode, Row, RowBlock
 from proofs.ir import Number, Symbol
 from proofs.memory import Memory
 from proofs.path import Path as ProgramPath
@@ -289,47 +287,6 @@ def test_counting_zeros(verb, value, count):
     outcomes = engine.call(ProgramPath(Memory()), "f", [a])
     found = [result for path, result in outcomes if engine.reasoning.possible(path, a == value)]
     assert [z3.simplify(result).as_long() for result in found] == [count]
-
-
-# ---- the invariants, on plain integers ----
-
-
-def sound_row(**changes) -> Row:
-    """used 32, free 48, used 32 from address 8 on; the free list holds the free one."""
-    blocks = (RowBlock(8, 33, 33, True), RowBlock(40, 48, 48, False), RowBlock(88, 33, 33, True))
-    nodes = (FreeNode(40, 0),)
-    return replace(Row(120, 1, 1, blocks, nodes, 0), **changes)
-
-
-def broken(row: Row) -> set[str]:
-    return {family for family, _, truth in invariants.all_conjuncts(row) if not truth}
-
-
-def test_a_sound_row_breaks_nothing():
-    assert broken(sound_row()) == set()
-
-
-@pytest.mark.parametrize(
-    ("changes", "family"),
-    [
-        ({"fence_above": 0}, "tags"),
-        ({"blocks": (RowBlock(8, 33, 49, True),), "nodes": ()}, "tags"),
-        ({"blocks": (RowBlock(8, 17, 17, True),), "nodes": ()}, "tiling"),
-        ({"blocks": (RowBlock(8, 129, 129, True),), "nodes": ()}, "tiling"),
-        ({"list_end": 40}, "free_list"),
-        ({"nodes": (FreeNode(88, 0),)}, "free_list"),
-        ({"nodes": (FreeNode(40, 8),)}, "free_list"),
-        (
-            {
-                "blocks": (RowBlock(8, 32, 32, False), RowBlock(40, 48, 48, False)),
-                "nodes": (FreeNode(8, 0), FreeNode(40, 8)),
-            },
-            "adjacent_free",
-        ),
-    ],
-)
-def test_each_conjunct_objects_to_one_corruption(changes, family):
-    assert family in broken(sound_row(**changes))
 
 
 # ---- the command ----

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from allocator.parts.windows import listed, orders
-from proofs import inductive_claims, window_claims
+from proofs import walks, window_claims
 from proofs.claims import Ledger
 from proofs.path import Reasoning
 from proofs.solver import BRISK, Solver
@@ -19,7 +19,7 @@ from proofs.verify import _heap_of, _shown
 def looked_at(spec: str, **windows):
     """The ledger after all operations on these windows, and the study."""
     subject = subject_of(spec)
-    walker = inductive_claims.walker_of(subject)
+    walker = walks.walker_of(subject)
     study = window_claims.study(subject, walker, windows)
     ledger = Ledger(Reasoning(Solver(effort=BRISK)), study.claims, study.families)
     study.run(compiled(subject, flags=study.flags), ledger)
@@ -118,7 +118,7 @@ def test_variants_have_windows_of_their_own_or_none():
 
     def windows(spec: str):
         subject = subject_of(spec)
-        return window_claims.windows_of(inductive_claims.walker_of(subject), subject)
+        return window_claims.windows_of(walks.walker_of(subject), subject)
 
     assert not window_claims.studies(subject_of("explicit_list+address_order"))
     assert not window_claims.studies(subject_of("buddy"))
