@@ -21,7 +21,7 @@ from proofs.opaque import applied
 from proofs.path import Path, PathAsker
 from proofs.scenery import Block, Scene, Step, lasting_writes
 from proofs.sight import seen, truth_of
-from proofs.terms import WORD, constant_of, number
+from proofs.terms import WORD, constant_of, number, simplify
 from proofs.walks import Sealed, Shape, View, Walker, WalkError, shapes
 
 BYTE = 8
@@ -35,7 +35,7 @@ class Room:
     """The memory that a premise is about: bytes of each row below the break, of each mapping.
 
     full   the host has no more than that; else it has what it has
-    moved  others have moved the break since, behind the last row
+    moved  others have taken memory since, behind the last row and the last mapping
     """
 
     rows: tuple[int, ...] = ()
@@ -58,7 +58,7 @@ class Room:
         parts = [f"{size} bytes below the break" for size in self.rows]
         parts += [f"a mapping of {size} bytes" for size in self.maps]
         told = " and ".join(parts) or "no memory"
-        told += f" ({GAP} bytes of somebody else's behind)" if self.moved else ""
+        told += " (what lies behind is somebody else's)" if self.moved else ""
         return f"{told} (and no more to be had)" if self.full else told
 
 
@@ -115,13 +115,19 @@ class Induction:
         ledger.progress(f"{told} ({room.told()}): {shape.picture()}")
         state = self.state(shape, begun)
         if room.moved:
-            self.exploration.moved(state, GAP)
+            self._crowd(self.exploration.moved(state, GAP))
         ledger.premise(state)
         for _ in self.exploration.operations(state):
             pass
         for _ in self.exploration.odd(state) if first else ():
             pass
         return not ledger.refuted
+
+    def _crowd(self, state: Path) -> None:
+        """Has the next mapping lie elsewhere, as the next row does."""
+        pages = state.scene.pages
+        map_top = simplify(pages.map_top + self.host.page)
+        state.scene = replace(state.scene, pages=replace(pages, map_top=map_top))
 
     def limit_to(self, room: Room) -> None:
         """Has the host grant what it has, or no more than the room."""

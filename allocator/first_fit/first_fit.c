@@ -153,13 +153,13 @@ static struct block *fuse(struct mem_heap *heap, struct block *block)
 
 /* ---- growing and shrinking ---- */
 
-/* The free block at the end of a row, or NULL. */
+/* The block at the end of a row if it is free, or NULL. */
 static struct block *free_end(const struct mem_heap *heap, const struct row *row)
 {
-    for (struct block *block = heap->first; block; block = block->next)
-        if (end_of(block) == end_of_row(row))
-            return block->used ? NULL : block;
-    return NULL;
+    struct block *block = heap->first;
+    while (end_of(block) != end_of_row(row))
+        block = block->next;
+    return block->used ? NULL : block;
 }
 
 /* The highest block below `address`, or NULL. */

@@ -7,7 +7,8 @@ STRUCT, FIELDS  of the heap structure, what the walk reads
 FLAGS, PAGE     pages of 32 bytes: a mapping of one real page has too many heaps
 JOINED          one call unmaps pages of several mappings
 RULES           what is claimed; the last two are what walk_row looks at
-ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping
+ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
+                False where the host has more, True where others took what lies behind
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
@@ -20,7 +21,14 @@ FLAGS = (f"-DMEM_PAGE={PAGE}",)
 JOINED = True
 RULES = ("tiling", "tags", "adjacent_free")
 START, END, LIMIT = 48, 56, 64  # in the page source, behind its five functions and the one below
-ROOMS = (((), ()), ((), (96,)), ((), (96, 64)), ((), (96, 96)), ((), (192,)))
+ROOMS = (
+    ((), ()),
+    ((), (96,)),
+    ((), (96,), False, True),
+    ((), (96, 64)),
+    ((), (96, 96)),
+    ((), (192,)),
+)
 QUICK = (((), ()), ((), (96,)))
 
 

@@ -2,7 +2,7 @@
 
 STRUCT, FIELDS  of the heap structure, what the walk reads
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
-                True where the host has no more, and once more where others moved the break
+                True where the host has no more, and once more where others took what lies behind
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """

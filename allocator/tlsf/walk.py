@@ -4,7 +4,7 @@ STRUCT, FIELDS  of the heap structure, what the walk reads
 FLAGS           two second-level classes a power of two, to have fewer lists to look at
 MOST            the largest request
 ROOMS, QUICK    the memories of the proof: bytes of each row below the break, of each mapping;
-                True where the host has no more, and once more where others moved the break
+                True where the host has no more, and once more where others took what lies behind
 walk(heap)      every word that a valid heap must get right, and what it may hold
 fits(...)       when a request is served without new pages
 """
