@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-import z3
-
 from allocator.subject import Subject
 from proofs import inductive_claims, program_claims, verdicts, window_claims
 from proofs.claims import Claim, Ledger
@@ -20,7 +18,7 @@ from proofs.path import Path as ProgramPath
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
-from proofs.solver import Solver, Unknown
+from proofs.solver import FAILURES, Solver, Unknown
 from proofs.study import Study
 from proofs.subjects import Planted, candidates, compiled, studies_of
 from proofs.walks import WalkError
@@ -94,14 +92,7 @@ def _tried(planted: Planted, module: Module, claim: Claim, kind: str, poll) -> C
             study.run(built, hunt)
         except _Found:
             return Canary(planted.name, True, hunt.refuted[claim.name].what)
-        except (
-            Unknown,
-            LoopLimit,
-            UnsupportedIr,
-            WalkError,
-            z3.Z3Exception,
-            RecursionError,
-        ) as error:
+        except (Unknown, LoopLimit, UnsupportedIr, WalkError, *FAILURES) as error:
             note = str(error)
     return Canary(planted.name, False, note)
 

@@ -32,7 +32,7 @@ from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
 from proofs.scenery import lasting_writes
 from proofs.sight import term_of
-from proofs.solver import PATIENT, Solver, Unknown
+from proofs.solver import FAILURES, PATIENT, Solver, Unknown
 from proofs.study import within
 from proofs.subjects import compiled
 from proofs.terms import WORD, simplify, value_range
@@ -116,7 +116,7 @@ def _places(engine: Engine) -> dict[str, int]:
     return {each.name: engine.address_of(each.name) for each in variables if not each.constant}
 
 
-_TROUBLE = (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception, RecursionError)
+_TROUBLE = (Unknown, LoopLimit, UnsupportedIr, WalkError, *FAILURES)
 
 
 class _Differ(Exception):

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import z3
-
 from allocator.subject import Subject
 from proofs.canaries import refuted_by
 from proofs.claims import Claim, Ledger
@@ -16,7 +14,7 @@ from proofs.engine import LoopLimit
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.shares import Shared
-from proofs.solver import Solver, Unknown
+from proofs.solver import FAILURES, Solver, Unknown
 from proofs.study import Study
 from proofs.subjects import compiled
 from proofs.walks import WalkError
@@ -61,5 +59,5 @@ def prepare(
             claim = next(claim for claim in claims if claim.name == piece)
             progress(f"{piece}: looking for the planted bug")
             refuted_by(subject, claim, kind, since=since, poll=poll)
-    except (Unknown, LoopLimit, UnsupportedIr, WalkError, z3.Z3Exception, RecursionError):
+    except (Unknown, LoopLimit, UnsupportedIr, WalkError, *FAILURES):
         return

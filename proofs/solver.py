@@ -24,6 +24,10 @@ BRISK, PATIENT = 150_000, 4_000_000
 LITERALS = 300  # a standing solver slows down as it fills up: then a new one takes over
 
 
+# Failures of the machinery: z3 refuses, or the stack ends, in Python or in the binding of z3.
+FAILURES = (z3.Z3Exception, z3.z3core.ctypes.ArgumentError, RecursionError)
+
+
 class Unknown(Exception):
     """The solver gave no answer: the message is its reason."""
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-import z3
-
 from allocator.subject import Subject
 from models.trace import Trace, from_text, to_text
 from proofs import verdicts
@@ -30,7 +28,7 @@ from proofs.remember import forget
 from proofs.replay import Replay, replay
 from proofs.second import Second
 from proofs.shares import Shared
-from proofs.solver import Solver, Unknown
+from proofs.solver import FAILURES, Solver, Unknown
 from proofs.study import FellShort, Study, within
 from proofs.subjects import NoSubject, as_proved, compiled, inputs_of, studies_of
 from proofs.walks import WalkError
@@ -286,7 +284,7 @@ def _explored(
         return _Explored(trouble=f"{error}; fuzz/run.py checks it all the same")
     except (Unknown, LoopLimit, WalkError) as error:
         return _Explored(trouble=str(error))
-    except (z3.Z3Exception, RecursionError) as error:
+    except FAILURES as error:
         return _Explored(trouble=f"the executor failed: {str(error)[:200]}")
 
 

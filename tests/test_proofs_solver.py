@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import z3
 
 from proofs.gaze import Gaze
 from proofs.memory import Memory
 from proofs.path import Path, Reasoning
 from proofs.sight import Seen
-from proofs.solver import Solver
+from proofs.solver import FAILURES, Solver
 from proofs.terms import as_sum, constant_distance, simplify
 
 X = z3.BitVec("x", 16)
@@ -79,3 +80,12 @@ def test_a_plain_number_may_be_a_candidate_that_is_not_plain():
     candidate = Seen(z3.BitVec("c", 64), lambda _truth: True)
     chosen = Gaze._candidate(None, 48, [candidate, 64])
     assert chosen is candidate
+
+
+def test_the_end_of_the_stack_is_a_failure_also_in_the_binding():
+    def endless(frames: int):
+        _ = X + frames
+        return endless(frames + 1)
+
+    with pytest.raises(FAILURES):  # which of them depends on how deep the caller was
+        endless(0)
