@@ -6,7 +6,8 @@ for every function holds for this one.  It is no place for functions with side e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import z3
 
@@ -21,50 +22,55 @@ OPAQUE: dict[str, dict[str, int]] = {"best_fit": {"checksum_of": 64}}
 ABORTING: dict[str, tuple[str, ...]] = {"best_fit": ("report",)}
 # allocator -> functions whose results are taken one by one: they choose a list
 CHOOSING: dict[str, tuple[str, ...]] = {"tlsf": ("class_of",)}
-# allocator -> what it is compiled with, so that its tables are small enough to walk
+# allocator -> what it is compiled with, so that its tables are small enough to walk, its paths few
 SMALLER: dict[str, tuple[str, ...]] = {
     "tlsf": ("-DTLSF_SECOND_BITS=1",),
     "buddy": ("-DBUDDY_FIRST=7",),
+    "bump+marks": ("-DMARKS_BRIEF",),
 }
 
 
 def hooks_of(subject: Subject) -> dict[str, Hook]:
     """A hook for each of the subject's functions that are not executed."""
-    table = dict(_table(subject, OPAQUE))
-    ends = dict.fromkeys(_table(subject, ABORTING), aborts)
+    table = dict(of_name(subject, OPAQUE, ()))
+    ends = dict.fromkeys(of_name(subject, ABORTING, ()), aborts)
     return ends | {name: _any_function(name, width) for name, width in table.items()}
 
 
 def is_opaque(subject: Subject) -> bool:
     """Whether any of its functions is taken for any function."""
-    return bool(_table(subject, OPAQUE))
+    return bool(of_name(subject, OPAQUE, ()))
 
 
 def aborting_of(subject: Subject) -> frozenset[str]:
     """The functions that are taken to end in abort."""
-    return frozenset(_table(subject, ABORTING))
+    return frozenset(of_name(subject, ABORTING, ()))
 
 
 def concrete_of(subject: Subject) -> frozenset[str]:
     """The functions whose results are taken one by one."""
-    return frozenset(_table(subject, CHOOSING))
+    return frozenset(of_name(subject, CHOOSING, ()))
 
 
 def flags_of(subject: Subject) -> tuple[str, ...]:
     """Extra flags that its sources are compiled with, here and nowhere else."""
-    return tuple(_table(subject, SMALLER))
+    return tuple(of_name(subject, SMALLER, ()))
 
 
 def told_of(subject: Subject, flags: tuple[str, ...] | None = None) -> tuple[str, ...]:
     """The same in words, for a report's assumptions; built with `flags` where others are given."""
     flags = flags_of(subject) if flags is None else flags
-    opaque = [f"{name} is any function of its arguments" for name in _table(subject, OPAQUE)]
-    opaque += [f"{name} is taken to end in abort" for name in _table(subject, ABORTING)]
+    opaque = [f"{name} is any function of its arguments" for name in of_name(subject, OPAQUE, ())]
+    opaque += [f"{name} is taken to end in abort" for name in of_name(subject, ABORTING, ())]
     return (*opaque, *([f"built with {' '.join(flags)}"] if flags else []))
 
 
-def _table(subject: Subject, tables: dict):
-    return tables.get(subject.name.partition("+")[0], ()) if subject.bundled else ()
+def of_name(subject: Subject, table: Mapping[str, Any], otherwise: Any) -> Any:
+    """What a table says of the subject's variant, or of its allocator; of others, `otherwise`."""
+    if not subject.bundled:
+        return otherwise
+    name, _, rest = subject.name.partition("+")
+    return table.get(f"{name}+{rest.partition('+')[0]}", table.get(name, otherwise))
 
 
 def applied(name: str, terms: Sequence[z3.BitVecRef], width: int = 64) -> z3.BitVecRef:

@@ -79,7 +79,7 @@ class Bound:
 
 def first(subject: Subject, quick: bool) -> Bound:
     """One request of any size; quick tries fewer alignments."""
-    classed = _by_name(subject, CLASSED, False)
+    classed = opaque.of_name(subject, CLASSED, False)
     alignments = _FEW[:1] if quick and classed else _FEW if quick else _many(subject)
     verbs = ("malloc", "product", "aligned_alloc")
     menu = Menu(verbs, 1, alignments, by_powers=classed)
@@ -88,11 +88,11 @@ def first(subject: Subject, quick: bool) -> Bound:
 
 
 def _many(subject: Subject) -> tuple[int, ...]:
-    return _by_name(subject, MANY_OF, _MANY)
+    return opaque.of_name(subject, MANY_OF, _MANY)
 
 
 def _plenty(subject: Subject, quick: bool) -> int:
-    return _by_name(subject, QUICK_PLENTY_OF if quick else PLENTY_OF, PLENTY)
+    return opaque.of_name(subject, QUICK_PLENTY_OF if quick else PLENTY_OF, PLENTY)
 
 
 def few(subject: Subject, quick: bool) -> Bound:
@@ -105,20 +105,12 @@ def few(subject: Subject, quick: bool) -> Bound:
         menus.insert(0, Menu(("malloc", "free"), 2, foreign=True))
     if NATIVE and is_reference(subject) and not quick:
         menus.append(Menu(("malloc", "free", "realloc"), 3))
-    most, effort = _by_name(subject, MOST_OF, 0), BRISK if quick else PATIENT
+    most, effort = opaque.of_name(subject, MOST_OF, 0), BRISK if quick else PATIENT
     return Bound(tuple(replace(menu, most=most) for menu in menus), _limit(subject), effort)
 
 
-def _by_name(subject: Subject, table: dict, otherwise):
-    if not subject.bundled:
-        return otherwise
-    name, _, rest = subject.name.partition("+")
-    variant = f"{name}+{rest.partition('+')[0]}"
-    return table.get(variant, table.get(name, otherwise))
-
-
 def _limit(subject: Subject) -> int:
-    return _by_name(subject, LITTLE_OF, LITTLE)
+    return opaque.of_name(subject, LITTLE_OF, LITTLE)
 
 
 # Where a planted bug shows: for each family the menus to try, cheap ones first.
@@ -155,8 +147,8 @@ def hunts(
     limit = _plenty(subject, True) if name == "first" else _limit(subject)
     menus = (_NEXT,) if prefix else _HUNTS.get(claim.family, _ANYWHERE)
     depth = 1 if name == "first" else 3
-    powers = name == "first" and _by_name(subject, CLASSED, False)
-    most = _by_name(subject, MOST_OF, 0) if name == "bounded" else 0
+    powers = name == "first" and opaque.of_name(subject, CLASSED, False)
+    most = opaque.of_name(subject, MOST_OF, 0) if name == "bounded" else 0
     bounds = [
         Bound((replace(menu, most=most, prefix=prefix, by_powers=powers),), limit, BRISK // 4)
         for menu in menus
@@ -184,12 +176,13 @@ def studies(subject: Subject, module: Module, quick: bool = False) -> tuple[Stud
 def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
     """One exploration for all claims that the subject's contract and functions call for."""
     claims = tuple(_claims(name, subject, module, bound))
+    unchecked = name == "bounded" and opaque.of_name(subject, UNCHECKED, False)
     depth = max(menu.depth for menu in bound.menus)
     assumptions = (
         f"at most {bound.limit} bytes are granted below the break, and as many mapped",
         "frees and resizes are valid",
         *opaque.told_of(subject),
-        *(UNCHECKED_TOLD if _by_name(subject, UNCHECKED, False) and name == "bounded" else ()),
+        *(UNCHECKED_TOLD if unchecked else ()),
         *(menu.told() for menu in bound.menus),
     )
 
@@ -278,7 +271,7 @@ def _joins(subject: Subject) -> bool:
 
 
 def _is_checked(name: str, subject: Subject) -> bool:
-    return name == "bounded" and not _by_name(subject, UNCHECKED, False)
+    return name == "bounded" and not opaque.of_name(subject, UNCHECKED, False)
 
 
 def is_reference(subject: Subject) -> bool:

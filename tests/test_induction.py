@@ -5,6 +5,8 @@ The heap walks themselves are the business of test_walks.py.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from models.trace import to_text
@@ -67,6 +69,7 @@ def compared(one: str, other: str):
     return equivalence.compare(subject_of(one), subject_of(other), quick=True)
 
 
+POOL = str(Path(__file__).parent / "subjects" / "pool.toml")
 REWRITTEN = """
 story = "The same, written otherwise."
 rule = "usable"
@@ -96,6 +99,6 @@ def test_a_version_with_a_bug_is_told_apart(bug):
 
 
 def test_without_a_walker_nothing_is_said():
-    outcome = compared("bump+marks", "bump+marks")
+    outcome = compared(POOL, POOL)
     assert outcome.word == UNDECIDED
     assert "no heap walker" in outcome.why

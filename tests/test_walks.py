@@ -23,6 +23,7 @@ WALKED = (
     "implicit_list+deferred",
     "sbrk_list",
     "bump",
+    "bump+marks",
     "mmap_heap",
     "first_fit",
     "first_fit+array",

@@ -82,7 +82,7 @@ static unsigned lowest_bit(size_t word)
 
 static struct class class_of(size_t size)
 {
-    if (size < LINEAR)
+    if (MIN_BLOCK < LINEAR && size < LINEAR)
         return (struct class){ 0, (unsigned)(size / ALIGN) };
     unsigned power = highest_bit(size);
     unsigned second = (unsigned)(size >> (power - SECOND_BITS)) - SECOND_LEVELS;
