@@ -219,19 +219,25 @@ def runner() -> Path:
 
 
 def subject_library(
-    found: Description, *, coverage: bool = False, lines: bool = False, noise: bool = False
+    found: Description,
+    *,
+    coverage: bool = False,
+    lines: bool = False,
+    noise: bool = False,
+    wrapper: Path | None = None,
 ) -> tuple[Path, Path]:
     """A subject's library and the adapter's source: what was described, bound to the host.
 
     Coverage counters are compiled into the subject's own sources alone; with `lines`, a counter
     for each block as it was written, slowly, for lines.py to read; with `noise` (and clang), what
-    makes free-running threads wait in the middle of things.
+    makes free-running threads wait in the middle of things.  A `wrapper` is C that defines some of
+    the adapter's functions, and finds those under "sound_" in the place of "allocheck_".
     """
     coverage = coverage or lines
     if coverage and found.sources and not compiler().clang:
         raise SubjectError("coverage needs clang: unset CC to use the one that ziglang carries")
     flags = subject_flags(found)
-    face = artifacts.written(f"{found.name}-adapter", ".c", adapter.write(found))
+    face = artifacts.written(f"{found.name}-adapter", ".c", _face(found, wrapper))
     noise = noise and bool(found.sources) and compiler().clang
     counting = LINES_FLAGS if lines else COVERAGE_FLAGS if coverage else ()
     noisy = NOISE_FLAGS if noise else ()
@@ -241,6 +247,8 @@ def subject_library(
     objects += [face_object, *_binding(found)]
     if noise:
         objects.append(compile_object(Unit(HARNESS / "noise.c", flags, HARNESS)))
+    if wrapper:
+        objects.append(compile_object(Unit(wrapper, flags, wrapper.parent)))
     if found.library:
         objects += _doors(found, face_object)
     link_flags = [flag for flag in found.flags if flag.startswith(LINK_PREFIXES)]
@@ -248,6 +256,19 @@ def subject_library(
     whole = [] if coverage else ["-Wl,-z,defs"]
     options = ["-shared", "-Wl,-Bsymbolic", *whole, *link_flags, "-lm", "-ldl", "-lpthread"]
     return link(found.name, objects, options), face
+
+
+def _face(found: Description, wrapper: Path | None) -> str:
+    """The adapter's C; what a wrapper defines goes by the name that the wrapper calls."""
+    text = adapter.write(found)
+    names = wrapped_in(wrapper) if wrapper else ()
+    return re.sub(rf"\ballocheck_({'|'.join(names)})\b", r"sound_\1", text) if names else text
+
+
+def wrapped_in(wrapper: Path) -> tuple[str, ...]:
+    """The adapter's functions, malloc and so on, that a wrapper defines."""
+    text = wrapper.read_text(encoding="utf-8")
+    return tuple(sorted(set(re.findall(r"\ballocheck_(\w+)\(", text))))
 
 
 def _doors(found: Description, face_object: Path) -> list[Path]:

@@ -64,6 +64,7 @@ def resolve(
     noise: bool = False,
     threads: bool = False,
     flags: tuple[str, ...] = (),
+    wrapper: Path | None = None,
 ) -> Subject:
     """The subject that `spec` means, built.
 
@@ -71,8 +72,9 @@ def resolve(
     says how the functions of a .c or .so start; coverage builds with counters, lines with
     counters that allocator/lines.py can tell the lines of, noise for threads that run freely;
     threads promises what no contract of a .c or .so can; flags are added to those of a bundled one,
-    whose exact model is left out then.  Raises SubjectError: one line that
-    says what is wrong and what to do next, with a TOML skeleton where that helps.
+    whose exact model is left out then; wrapper is C that stands before the adapter (build.py).
+    Raises SubjectError: one line that says what is wrong and what to do next, with a TOML skeleton
+    where that helps.
     """
     is_name = not Path(spec).suffix and "/" not in spec.partition(BUG_MARK)[0]
     try:
@@ -83,7 +85,7 @@ def resolve(
             found, notes = _described(spec, prefix)
         if threads:
             found = _promised(found, spec)
-        how = {"coverage": coverage, "lines": lines, "noise": noise}
+        how = {"coverage": coverage, "lines": lines, "noise": noise, "wrapper": wrapper}
         return built(found, name=spec, is_bundled=is_name, notes=notes, **how)
     except SubjectError as error:
         raise SubjectError(_named(spec, str(error)), error.skeleton) from None
@@ -170,10 +172,11 @@ def _bundled(spec: str, prefix: str | None, flags: tuple[str, ...]) -> Descripti
     return found
 
 
-def planted(name: str, bug: PlantedBug) -> Subject:
+def planted(name: str, bug: PlantedBug, flags: tuple[str, ...] = ()) -> Subject:
     """A bundled allocator with a bug in it that stands in nobody's list."""
     folder = _bundled_folder(name)
     found = description.read(folder / PLAIN).moved(folder, bugs.plant(bug, folder))
+    found = replace(found, flags=(*found.flags, *flags))
     return built(found, name=f"{name}{BUG_MARK}{bug.name}", is_bundled=True)
 
 
@@ -184,11 +187,14 @@ def built(
     coverage: bool = False,
     lines: bool = False,
     noise: bool = False,
+    wrapper: Path | None = None,
     is_bundled: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Subject:
     """The subject of a description, compiled and linked; SubjectError if it does not build."""
-    library, face = build.subject_library(found, coverage=coverage, lines=lines, noise=noise)
+    library, face = build.subject_library(
+        found, coverage=coverage, lines=lines, noise=noise, wrapper=wrapper
+    )
     subject = Subject(
         name=name,
         contract=found.contract,

@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from allocator.subject import Subject
+from allocator.subject import Subject, SubjectError
 from proofs import inductive_claims, program_claims, verdicts, window_claims
-from proofs.claims import Claim, Ledger
+from proofs.claims import Claim, Ledger, Refutation
 from proofs.engine import LoopLimit
+from proofs.exhibit import shown
 from proofs.ir import Module
 from proofs.path import Path as ProgramPath
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
 from proofs.remember import forget
+from proofs.replay import Replay
 from proofs.solver import FAILURES, Solver, Unknown
 from proofs.study import Study
 from proofs.subjects import Planted, candidates, compiled, studies_of
+from proofs.target import NATIVE
 from proofs.walks import WalkError
 
 
@@ -41,11 +44,12 @@ class _Hunt(Ledger):
 
 @dataclass(frozen=True)
 class Canary:
-    """What became of a claim on a planted bug."""
+    """What became of a claim on a planted bug; replayed: of its counterexample on the library."""
 
     bug: str
     refuted: bool
     note: str
+    replayed: Replay | None = None
 
 
 def refuted_by(
@@ -75,7 +79,8 @@ def _remembered(planted: Planted, claim: Claim, kind: str, since: float, poll) -
     digest = verdicts.key(module.digest, claim, planted.subject.contract, planted.prefix, rules)
     known = verdicts.recalled("canaries", digest, since)
     if known:
-        return Canary(**known)
+        replayed = known.pop("replayed")
+        return Canary(**known, replayed=Replay(**replayed) if replayed else None)
     result = _tried(planted, module, claim, kind, poll)
     verdicts.keep("canaries", digest, asdict(result))
     return result
@@ -91,10 +96,24 @@ def _tried(planted: Planted, module: Module, claim: Claim, kind: str, poll) -> C
             built = compiled(planted.subject, kind, planted.wrapper, study.flags)
             study.run(built, hunt)
         except _Found:
-            return Canary(planted.name, True, hunt.refuted[claim.name].what)
+            refutation = hunt.refuted[claim.name]
+            return Canary(
+                planted.name, True, refutation.what, _replayed(planted, refutation, claim, study)
+            )
         except (Unknown, LoopLimit, UnsupportedIr, WalkError, *FAILURES) as error:
             note = str(error)
     return Canary(planted.name, False, note)
+
+
+def _replayed(planted: Planted, refutation: Refutation, claim: Claim, study: Study):
+    """What the library with the bug does; in a process of its own, for it may be the end of one."""
+    if not NATIVE:
+        return None
+    try:
+        built = planted.native(study.flags, claim.family == "no_undefined")
+        return shown(refutation, claim, study, built, planted.name, sandbox=True)[1]
+    except SubjectError as error:
+        return Replay("", f"not replayed: {str(error).splitlines()[0]}")
 
 
 def _hunts(planted: Planted, module: Module, claim: Claim, kind: str) -> list[Study]:

@@ -19,7 +19,9 @@ TRIES = 120  # orders in which the free blocks may have been freed
 LARGEST = 1 << 16
 
 
-def reached(trace: Trace, built: int, subject: Subject) -> tuple[Trace, Replay]:
+def reached(
+    trace: Trace, built: int, subject: Subject, sandbox: bool | None = None
+) -> tuple[Trace, Replay]:
     """The trace in the form in which the library breaks a rule, where one is found.
 
     built  how many of its operations were made up to lead to the heap: first mallocs, then frees.
@@ -29,7 +31,7 @@ def reached(trace: Trace, built: int, subject: Subject) -> tuple[Trace, Replay]:
     freed = [op for op in opening if op.kind is Kind.FREE]
     first: tuple[Trace, Replay] | None = None
     try:
-        with open_executor(subject) as executor:
+        with open_executor(subject, sandbox) as executor:
             for ops in _openings(executor, trace, made, freed):
                 candidate = replace(trace, ops=(*ops, *rest))
                 outcome = replayed_on(executor, candidate, subject)

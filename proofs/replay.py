@@ -34,7 +34,7 @@ class Replay:
         return self.rule not in ("", "ok")
 
 
-def replay(trace: Trace, subject: Subject) -> Replay:
+def replay(trace: Trace, subject: Subject, sandbox: bool | None = None) -> Replay:
     """Runs `trace` on the subject, its own check called after each operation.
 
     What was compiled for another machine is followed on its IR.
@@ -42,7 +42,7 @@ def replay(trace: Trace, subject: Subject) -> Replay:
     if not NATIVE:
         return _followed(trace, subject)
     try:
-        with open_executor(subject) as executor:
+        with open_executor(subject, sandbox) as executor:
             return replayed_on(executor, trace, subject)
     except SubjectError as error:
         return Replay("", f"not replayed: {str(error).splitlines()[0]}")

@@ -85,8 +85,21 @@ def show(console: Console, subject: Subject, reports: Sequence[Report]) -> None:
     for report in reports:
         _show_details(console, report, subject)
     _show_assumptions(console, reports)
+    _show_canaries(console, reports)
     _show_second(console, reports)
     _show_uncovered(console, reports)
+
+
+def _show_canaries(console: Console, reports: Sequence[Report]) -> None:
+    """How many planted bugs were refuted, and on the compiled library too."""
+    replays = [report.canary_replayed for report in reports if report.canary]
+    if replays:
+        seen = sum(bool(each and each.confirmed) for each in replays)
+        console.print(
+            f"\ncanaries: {len(replays)} refuted on planted bugs; {seen} of the counterexamples "
+            "break a rule on the compiled library too",
+            highlight=False,
+        )
 
 
 def bound_text(report: Report) -> str:
@@ -124,6 +137,7 @@ def _claim_json(report: Report) -> dict:
         "assumptions": list(report.assumptions),
         "reasons": report.reasons,
         "canary": report.canary or None,
+        "canary_replay": report.canary_replayed.note if report.canary_replayed else None,
         "second_solver": report.second or None,
         "uncovered": list(report.uncovered),
         "trace": to_text(report.trace) if report.trace else None,

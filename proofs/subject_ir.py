@@ -25,18 +25,10 @@ SANITIZED = (
 # Raw: what the programmer wrote, with undefined behaviour turned into branches to a trap.
 # Unoptimised: the same before locals are promoted to registers, as -O0 has it.
 # Optimised: what the compiler made of it, as a check of the translation.
+TRAPS = (f"-fsanitize={SANITIZED}", "-fsanitize-trap=all")
 FLAGS = {
-    "raw": (
-        *("-O1", "-Xclang", "-disable-llvm-passes"),
-        *(f"-fsanitize={SANITIZED}", "-fsanitize-trap=all"),
-    ),
-    "unoptimised": (
-        "-O0",
-        "-Xclang",
-        "-disable-O0-optnone",
-        f"-fsanitize={SANITIZED}",
-        "-fsanitize-trap=all",
-    ),
+    "raw": ("-O1", "-Xclang", "-disable-llvm-passes", *TRAPS),
+    "unoptimised": ("-O0", "-Xclang", "-disable-O0-optnone", *TRAPS),
     "optimised": ("-O2", "-fno-sanitize=all", "-fno-vectorize", "-fno-slp-vectorize"),
 }
 COMMON = (
@@ -80,8 +72,7 @@ def module_of(
         return _linked(tuple(map(str, files)), kind != "unoptimised")
     chosen = (*COMMON, *TARGET.flags, *FLAGS[kind])
     files.append(build.compile_ir(build.Unit(wrapper, chosen, wrapper.parent)))
-    names = re.findall(r"\ballocheck_(\w+)\(", wrapper.read_text(encoding="utf-8"))
-    return _linked(tuple(map(str, files)), kind != "unoptimised", tuple(sorted(set(names))))
+    return _linked(tuple(map(str, files)), kind != "unoptimised", build.wrapped_in(wrapper))
 
 
 def _compiled(source: Path, subject: Subject, chosen: Sequence[str]) -> Path:

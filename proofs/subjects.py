@@ -27,7 +27,7 @@ from proofs.claims import Claim
 from proofs.ir import Module
 from proofs.read_ir import UnsupportedIr
 from proofs.study import Study
-from proofs.subject_ir import NoSource, module_of
+from proofs.subject_ir import TRAPS, NoSource, module_of
 from proofs.target import NATIVE
 
 HERE = Path(__file__).resolve().parent
@@ -121,16 +121,31 @@ def studies_of(
 
 @dataclass(frozen=True)
 class Planted:
-    """A subject with a bug, in a wrapper or in its C; the bug shows soon after the prefix."""
+    """A subject with a bug, in a wrapper or in its C; the bug shows soon after the prefix.
+
+    bug  the edit of its C where that stands in nobody's list
+    """
 
     subject: Subject
     wrapper: Path | None = None
     prefix: tuple[Op, ...] = ()
+    bug: bugs.PlantedBug | None = None
 
     @property
     def name(self) -> str:
         """What a report calls it."""
         return f"{self.subject.name} in {self.wrapper.name}" if self.wrapper else self.subject.name
+
+    def native(self, flags: tuple[str, ...] | None, traps: bool) -> Subject:
+        """The library with the bug, built with what it is proved with; raises SubjectError.
+
+        traps: what is undefined ends it, as far as the proofs know of it
+        """
+        flags = opaque.flags_of(self.subject) if flags is None else flags
+        flags = (*flags, *TRAPS) if traps else flags
+        if self.bug:
+            return catalogue.planted(self.subject.name.partition("+")[0], self.bug, flags)
+        return catalogue.resolve(self.subject.name, flags=flags, wrapper=self.wrapper)
 
 
 def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
@@ -195,4 +210,4 @@ def _planted(name: str, path: Path) -> Planted:
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     prefix = from_text(table.pop("prefix", "")).ops
     bug = bugs.PlantedBug(path.stem, deep=False, variant="", path=path, **table)
-    return Planted(catalogue.planted(name, bug), prefix=prefix)
+    return Planted(catalogue.planted(name, bug), prefix=prefix, bug=bug)

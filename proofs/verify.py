@@ -15,17 +15,16 @@ from models.trace import Trace, from_text, to_text
 from proofs import verdicts
 from proofs.canaries import Canary, refuted_by
 from proofs.claims import PROVED, REFUTED, UNKNOWN, Claim, Ledger
-from proofs.counterexample import trace_of
 from proofs.coverage import missed, told
 from proofs.engine import Engine, LoopLimit
 from proofs.evidence import numbers, unseen
+from proofs.exhibit import shown
 from proofs.ir import Module
 from proofs.outline import Sketch
 from proofs.path import Reasoning
 from proofs.read_ir import UnsupportedIr
-from proofs.rebuild import reached
 from proofs.remember import forget
-from proofs.replay import Replay, replay
+from proofs.replay import Replay
 from proofs.second import Second
 from proofs.shares import Shared
 from proofs.solver import FAILURES, Solver, Unknown
@@ -41,7 +40,8 @@ class Report:
     reasons    why it is not proved, each a line
     executed   basic blocks, function:block, that a path of its exploration executed
     uncovered  those of the functions entered that none did, though nothing says they are dead
-    canary     the planted bug that the same claim refuted, "" if none was needed
+    canary     the planted bug that the same claim refuted, "" if none was needed; canary_replayed:
+               what the library with that bug did with the counterexample
     cached     whether an earlier run found it out, in `seconds` of its own
     second     what a second solver said, "" if none was asked
     """
@@ -55,6 +55,7 @@ class Report:
     executed: tuple[str, ...] = ()
     uncovered: tuple[str, ...] = ()
     canary: str = ""
+    canary_replayed: Replay | None = None
     trace: Trace | None = None
     replayed: Replay | None = None
     cached: bool = False
@@ -179,7 +180,8 @@ def _recalled(
     reports = []
     for claim, kept in zip(claims, known["reports"], strict=True):
         kept["trace"] = from_text(kept["trace"]) if kept["trace"] else None
-        kept["replayed"] = Replay(**kept["replayed"]) if kept["replayed"] else None
+        for name in ("replayed", "canary_replayed"):
+            kept[name] = Replay(**kept[name]) if kept[name] else None
         rest = {name: tuple(kept.pop(name)) for name in ("assumptions", "executed", "uncovered")}
         reports.append(Report(claim, **kept, **rest, cached=True))
     return reports
@@ -191,7 +193,8 @@ def _keep(
     kept = []
     for report in reports:
         entry = {**vars(report), "trace": to_text(report.trace) if report.trace else None}
-        entry["replayed"] = asdict(report.replayed) if report.replayed else None
+        for name in ("replayed", "canary_replayed"):
+            entry[name] = asdict(entry[name]) if entry[name] else None
         kept.append({name: entry[name] for name in entry if name not in ("claim", "cached")})
     digest = _key(subject, module, study, claims, limits)
     verdicts.keep("verdicts", digest, {"reports": kept, "lines": module.lines})
@@ -228,7 +231,9 @@ def verify_study(
         if refutation is not None:
             report.verdict = REFUTED
             report.reasons = [refutation.what, *numbers(refutation)]
-            report.trace, report.replayed = _shown(refutation, subject, claim, study)
+            report.trace, report.replayed = shown(
+                refutation, claim, study, as_proved(subject, study.flags), subject.name
+            )
             if report.replayed.rule == "ok":
                 report.reasons.append(unseen(refutation, claim.family))
             report.reasons += _heap_of(refutation)
@@ -250,16 +255,6 @@ class _Explored:
     engine: Engine | None = None
     trouble: str = ""
     short: FellShort | None = None
-
-
-def _shown(refutation, subject: Subject, claim: Claim, study: Study) -> tuple[Trace, Replay]:
-    """The counterexample as a trace, and what the compiled library did with it."""
-    trace = trace_of(refutation, subject.name, claim.rule, study.store)
-    built = as_proved(subject, study.flags)
-    scene = refutation.path.scene
-    if scene.shape is not None:
-        return reached(trace, scene.built, built)
-    return trace, replay(trace, built)
 
 
 def _heap_of(refutation) -> list[str]:
@@ -314,7 +309,7 @@ def _coverage(module: Module, subject: Subject, engine: Engine | None) -> tuple[
 def _send_canary(report, subject: Subject, claim: Claim, kind: str, limits: Limits, poll) -> None:
     canary: Canary = refuted_by(subject, claim, kind, since=limits.since, poll=poll)
     if canary.refuted:
-        report.canary = canary.bug
+        report.canary, report.canary_replayed = canary.bug, canary.replayed
     else:
         report.reasons.append(f"not refuted on the planted bug {canary.bug}: {canary.note}")
 

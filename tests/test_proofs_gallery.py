@@ -20,7 +20,9 @@ from proofs.solver import Solver
 from proofs.subjects import compiled, subject_of
 
 ROOT = Path(__file__).resolve().parent.parent
-FAST = ("sbrk_list", "bump", "first_fit")
+FAST = ("sbrk_list", "first_fit")
+# Nobody sees from outside that a NULL for 0 bytes is no refusal.
+UNSEEN = ("zero_size",)
 
 
 def test_every_claim_is_proved_and_its_canary_refuted(tmp_path):
@@ -36,6 +38,8 @@ def test_every_claim_is_proved_and_its_canary_refuted(tmp_path):
             assert claim["verdict"] in (PROVED, NARROW), (name, claim["name"], claim["reasons"])
             assert bool(claim["uncovered"]) == (claim["verdict"] == NARROW)
             assert claim["canary"], (name, claim["name"])
+            seen = claim["canary_replay"] and "nothing wrong" not in claim["canary_replay"]
+            assert seen or claim["rule"] in UNSEEN, (name, claim["name"], claim["canary_replay"])
     assert done.returncode == 0, done.stderr
 
 

@@ -10,10 +10,11 @@ import pytest
 from allocator.parts.windows import listed, orders
 from proofs import walks, window_claims
 from proofs.claims import Ledger
+from proofs.exhibit import shown
 from proofs.path import Reasoning
 from proofs.solver import BRISK, Solver
 from proofs.subjects import compiled, subject_of
-from proofs.verify import _heap_of, _shown
+from proofs.verify import _heap_of
 
 
 def looked_at(spec: str, **windows):
@@ -71,7 +72,8 @@ def test_a_planted_bug_is_refuted_and_the_window_drawn(bug, family, verb, window
     ledger, study = looked_at(f"explicit_list+bugs/{bug}", **{verb: (window,)})
     refutation = ledger.refuted[f"window.{family}"]
     claim = next(one for one in study.claims if one.family == family)
-    _, replayed = _shown(refutation, subject_of(f"explicit_list+bugs/{bug}"), claim, study)
+    broken = subject_of(f"explicit_list+bugs/{bug}")
+    _, replayed = shown(refutation, claim, study, broken, broken.name)
     assert replayed.confirmed, replayed.note
     assert "in the window ...|" in _heap_of(refutation)[0]
 
