@@ -9,19 +9,8 @@ import os
 import signal
 import sys
 import threading
-from types import TracebackType
-from typing import Protocol
 
 AGAIN = 0.05  # seconds: the callback that swallowed it is over by then
-
-
-class _Unraisable(Protocol):
-    """What `sys.unraisablehook` is given, as far as it is needed here."""
-
-    @property
-    def exc_type(self) -> type[BaseException]: ...
-    @property
-    def exc_traceback(self) -> TracebackType | None: ...
 
 
 def insist() -> None:
@@ -32,10 +21,10 @@ def insist() -> None:
     """
     before = sys.unraisablehook
 
-    def told(lost: _Unraisable) -> None:
+    def told(lost: sys.UnraisableHookArgs) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
             threading.Timer(AGAIN, os.kill, [os.getpid(), signal.SIGINT]).start()
         else:
-            before(lost)  # type: ignore[arg-type]
+            before(lost)
 
     sys.unraisablehook = told

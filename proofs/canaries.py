@@ -105,7 +105,9 @@ def _tried(planted: Planted, module: Module, claim: Claim, kind: str, poll) -> C
     return Canary(planted.name, False, note)
 
 
-def _replayed(planted: Planted, refutation: Refutation, claim: Claim, study: Study):
+def _replayed(
+    planted: Planted, refutation: Refutation, claim: Claim, study: Study
+) -> Replay | None:
     """What the library with the bug does; in a process of its own, for it may be the end of one."""
     if not NATIVE:
         return None

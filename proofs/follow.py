@@ -88,6 +88,8 @@ class Follower:
         reasoning, module = _Numbers(Solver()), compiled(subject, kind, flags=())
         self.subject, self.host, self.walker = subject, Host(store), plain_walker_of(subject)
         self.engine = make_engine(module, reasoning, self.host)
+        if self.walker:
+            self.places = places_of(self.walker, module, self.engine.address_of)
         arena = subject.contract.arena
         self.path = self.host.started(self.engine, reasoning, Scene, arena)
         self.blocks: dict[int, tuple[int, int]] = {}
@@ -129,9 +131,8 @@ class Follower:
             tuple((constant_of(at), constant_of(size)) for at, size in pieces)
             for pieces in (pages.pieces, pages.maps)
         )
-        places = places_of(walker, self.engine.module, self.engine.address_of)
         try:
-            walker.walk(Glance(places, self.read, rows, maps, read=self.read))
+            walker.walk(Glance(self.places, self.read, rows, maps, read=self.read))
         except Unsound as unsound:
             raise Broken(Obligation(unsound.rule, str(unsound), z3.BoolVal(False))) from None
 

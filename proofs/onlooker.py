@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from allocator.subject import Subject
 from models.rules import RULES, WHITE_BOX
@@ -51,7 +52,7 @@ class Onlooker:
     settle: Callable[[Path], bool]
     view: type[Gaze] = Gaze
 
-    @property
+    @cached_property
     def places(self) -> Places:
         """Where the words lie that the walker has names for."""
         return places_of(self.walker, self.engine.module, self.engine.address_of)

@@ -175,7 +175,8 @@ def studies(subject: Subject, module: Module, quick: bool = False) -> tuple[Stud
 
 def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
     """One exploration for all claims that the subject's contract and functions call for."""
-    claims = tuple(_claims(name, subject, module, bound))
+    walker = walks.plain_walker_of(subject) if name == "bounded" else None
+    claims = tuple(_claims(name, subject, module, bound, walker))
     unchecked = name == "bounded" and opaque.of_name(subject, UNCHECKED, False)
     depth = max(menu.depth for menu in bound.menus)
     assumptions = (
@@ -188,7 +189,6 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
 
     # What it says of one block in plenty of memory is nobody's claim, and its walk is long.
     has = subject.has if _is_checked(name, subject) else subject.has - {"check"}
-    walker = walks.plain_walker_of(subject) if name == "bounded" else None
 
     def run(module: Module, ledger: Ledger) -> Engine:
         covered: set[tuple[str, str]] = set()
@@ -223,13 +223,14 @@ def study(name: str, subject: Subject, module: Module, bound: Bound) -> Study:
     )
 
 
-def _claims(name: str, subject: Subject, module: Module, bound: Bound) -> Iterator[Claim]:
+def _claims(
+    name: str, subject: Subject, module: Module, bound: Bound, walker: walks.Walker | None
+) -> Iterator[Claim]:
     verbs = frozenset(verb for menu in bound.menus for verb in menu.verbs)
     most = min(menu.most or PTRDIFF_MAX + 1 for menu in bound.menus)
     yield from claims_of(name, subject, verbs, max(menu.depth for menu in bound.menus), most)
     if name == "first":
         return
-    walker = walks.plain_walker_of(subject)
     if walker is not None:
         rule, told, conclusions = onlooker.RECLAIM
         yield Claim(f"{name}.{rule}", rule, told, conclusions)

@@ -94,10 +94,17 @@ def version_of(spec: str, one: Subject) -> Subject:
     return subject_of(spec)
 
 
-def as_proved(subject: Subject, flags: tuple[str, ...] | None = None) -> Subject:
-    """The subject built with the flags that it is proved with: there traces are replayed."""
+def as_proved(
+    subject: Subject, flags: tuple[str, ...] | None = None, wrapper: Path | None = None
+) -> Subject:
+    """The subject built with the flags that it is proved with: there traces are replayed.
+
+    wrapper: C with a bug that stands before the adapter.  Raises SubjectError.
+    """
     flags = opaque.flags_of(subject) if flags is None else flags
-    return catalogue.resolve(subject.name, flags=flags) if flags else subject
+    if not flags and wrapper is None:
+        return subject
+    return catalogue.resolve(subject.name, flags=flags, wrapper=wrapper)
 
 
 def studies_of(
@@ -143,9 +150,9 @@ class Planted:
         """
         flags = opaque.flags_of(self.subject) if flags is None else flags
         flags = (*flags, *TRAPS) if traps else flags
-        if self.bug:
+        if self.bug and flags:
             return catalogue.planted(self.subject.name.partition("+")[0], self.bug, flags)
-        return catalogue.resolve(self.subject.name, flags=flags, wrapper=self.wrapper)
+        return as_proved(self.subject, flags, self.wrapper)
 
 
 def candidates(subject: Subject, claim: Claim) -> Iterator[Planted]:
